@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <eggroll/device.h>
+#include <eggroll/noise.h>
+#include <eggroll/ops.h>
+
+#include <cstddef>
+#include <cstdint>
+
+// The only door to cpu/ and cuda/: one table of functions, one row an operation. Everything is
+// plain pointers and small structs of extents; shapes were checked before, so no row can be called
+// wrongly by a user. Pointers are into the backend's memory unless a comment says host. What
+// changes from generation to generation is read from a GenerationBlock in backend memory and never
+// passed by value, so that a captured graph of these calls can be replayed.
+//
+// Letters: P population, V members of a range, B batch rows a member, I inputs, O outputs, R rank.
+
+namespace eggroll::detail {
+
+/// What changes from generation to generation; lives in backend memory.
+struct GenerationBlock {
+    uint64_t seed = 0;
+    uint32_t generation = 0;
+    float sigma = 0;
+    float lr = 0;
+    int64_t updates = 0;  // completed updates, for bias corrections; the one under way not counted
+};
+
+/// Which members a call evaluates, and how their noise is found.
+struct Members {
+    const GenerationBlock* block = nullptr;
+    int64_t first = 0;
+    int64_t count = 0;
+    bool antithetic = true;
+
+    /// Noise stream of a member: two neighbours share one when antithetic.
+    int64_t pair_of(int64_t member) const { return antithetic ? member / 2 : member; }
+    /// Sign its noise carries.
+    float sign_of(int64_t member) const { return antithetic && member % 2 == 1 ? -1.0f : 1.0f; }
+};
+
+/// One parameter as an operand: whether and how it is perturbed.
+struct Operand {
+    const float* value = nullptr;
+    uint32_t parameter = 0;  // first word of its noise streams
+    bool perturbed = false;
+    int rank = 0;  // r = min(R, O, I) of a matrix; 0 for a vector
+};
+
+/// y (V,B,O) = act(x W_pᵀ + b_p).
+struct LinearArgs {
+    Members members;  // count 0: unperturbed, then V = 1
+    const float* x;   // (V,B,I), or (B,I) when shared_x
+    bool shared_x;
+    const float* base;  // shared_x only: x Wᵀ (B,O), computed before by `product`
+    Operand w;          // (O,I)
+    Operand b;          // (O); value null: no bias
+    Act act;
+    float* y;
+    int64_t batch, inputs, outputs;  // B, I, O
+};
+
+enum class Unary { negate, relu, tanh, sigmoid, gelu, silu, exp, log, sqrt, abs, sin, cos, square };
+enum class Binary { add, sub, mul, div, maximum, minimum, greater, less, equal };
+enum class Reduce { sum, mean, max };
+enum class Loss { mse, cross_entropy, accuracy };
+
+inline constexpr int kMaxDims = 8;
+
+/// Up to three operands laid over one output; a stride of 0 repeats. Strides are in elements.
+struct Strided {
+    int dims = 0;
+    int64_t extent[kMaxDims] = {};
+    int64_t stride[3][kMaxDims] = {};
+};
+
+/// c (M,N) = a (M,K) b (K,N), batches of them; a stride of 0 repeats a matrix.
+struct MatmulArgs {
+    const float* a;
+    const float* b;
+    float* c;
+    int64_t batches, m, k, n;
+    int64_t stride_a, stride_b;
+};
+
+/// One value a member from its rows: Loss::mse compares (V,n) with target (n) or (V,n); the others
+/// take y (V,rows,n) and labels (rows) or (V,rows). Accumulated in double.
+struct LossArgs {
+    Loss kind;
+    const float* y;
+    const float* target;    // mse
+    const int32_t* labels;  // the others; an id outside 0..n-1 gives NaN
+    bool per_member_target;
+    float* out;  // (V)
+    int64_t members, rows, n;
+};
+
+/// Fitness in, weights of the update out; DESIGN: the law of shaping.
+struct ShapingArgs {
+    const float* fitness;  // (P)
+    int64_t pop_size;
+    bool antithetic, normalize;
+    float* weights;  // (P/2) d_j = f̂_2j − f̂_2j+1 when antithetic, else (P) f̂_j
+};
+
+/// Statistics of the raw fitness over its finite members; host memory.
+struct FitnessStats {
+    double mean = 0, best = 0, worst = 0, std = 0;
+    int64_t best_member = -1, non_finite = 0;
+};
+
+/// g = √P · (1/P) Σ f̂_p (θ_p − θ) of one parameter from the weights of its noise streams.
+struct UpdateArgs {
+    const GenerationBlock* block;
+    const float* weights;  // one a stream
+    int64_t streams;       // P/2 antithetic, else P
+    int64_t pop_size;
+    uint32_t parameter;
+    int rank;            // of a matrix; 0: a vector of `cols` elements
+    int64_t rows, cols;  // O, I
+    float* g;            // (O,I) or (cols)
+};
+
+enum class Rule { sgd, momentum, adam };
+
+/// θ += lr · direction(g), elementwise; see eggroll/optimizer.h for the formulas.
+struct OptimizeArgs {
+    Rule rule;
+    const GenerationBlock* block;
+    float* value;
+    const float* g;
+    float* first_moment;   // momentum, adam
+    float* second_moment;  // adam
+    int64_t n;
+    float beta1, beta2, eps;
+};
+
+/// What the number of members in a chunk is found from. Never from thread counts or detected
+/// caches.
+struct PlanArgs {
+    int64_t pop_size;
+    int64_t rows;    // B
+    int64_t widest;  // largest extent of an activation row
+};
+
+using ChunkFunction = void (*)(void* context, int64_t chunk);
+
+struct Backend {
+    const char* name;
+
+    // Memory: aligned to 256 bytes, from a pool.
+    void* (*allocate)(size_t bytes);
+    void (*release)(void* memory, size_t bytes);
+    void (*copy_from_host)(void* to, const void* from, size_t bytes);
+    void (*copy_to_host)(void* to, const void* from, size_t bytes);
+    void (*copy)(void* to, const void* from, size_t bytes);
+    void (*fill)(float* to, float value, int64_t n);
+
+    /// Members a chunk holds; even when P is.
+    int64_t (*plan_chunk)(const PlanArgs& args);
+    /// Calls function(context, c) for c in 0..count-1 and returns when all are done. The first
+    /// exception in the order of chunks is passed on.
+    void (*run_chunks)(int64_t count, ChunkFunction function, void* context);
+
+    // Noise (host-known streams; the perturbed operations read the GenerationBlock instead).
+    void (*fill_words)(const NoiseStream& stream, uint64_t first, uint32_t* out, int64_t n);
+    void (*fill_normal)(const NoiseStream& stream, uint64_t first, float* out, int64_t n);
+
+    // Perturbed operations.
+    /// y (rows,O) = x (rows,I) Wᵀ.
+    void (*product)(const float* x, const float* w, float* y, int64_t rows, int64_t inputs,
+                    int64_t outputs);
+    void (*linear)(const LinearArgs& args);
+    /// y (V,n) = b + s σ ε.
+    void (*perturb_vector)(const Members& members, const Operand& b, int64_t n, float* y);
+    /// y (V,B,E) = table_p[ids]; ids (B), or (V,B) when own_ids. Ids were checked.
+    void (*embedding)(const Members& members, const Operand& table, const int32_t* ids,
+                      bool own_ids, int64_t batch, int64_t rows, int64_t cols, float* y);
+
+    // Unperturbed operations.
+    void (*unary)(Unary kind, const float* x, float* y, int64_t n);
+    void (*binary)(Binary kind, const float* a, const float* b, float* y, const Strided& layout);
+    void (*where)(const float* condition, const float* a, const float* b, float* y,
+                  const Strided& layout);
+    /// y by stride[1] takes x by stride[0]; 4-byte elements of any type.
+    void (*copy_strided)(const void* x, void* y, const Strided& layout);
+    /// y (outer,inner) from x (outer,n,inner), accumulated in double.
+    void (*reduce)(Reduce kind, const float* x, float* y, int64_t outer, int64_t n, int64_t inner);
+    void (*argmax)(const float* x, float* y, int64_t rows, int64_t n);
+    void (*softmax)(const float* x, float* y, int64_t rows, int64_t n, bool logarithm);
+    void (*standardize)(const float* x, float* y, int64_t rows, int64_t n, float eps);
+    /// y (rows) = x (rows,n)[ids], id r mod id_rows; an id outside 0..n-1 gives NaN.
+    void (*gather)(const float* x, const int32_t* ids, float* y, int64_t rows, int64_t n,
+                   int64_t id_rows);
+    void (*matmul)(const MatmulArgs& args);
+    void (*loss)(const LossArgs& args);
+
+    // The update.
+    FitnessStats (*shape_fitness)(const ShapingArgs& args);
+    void (*update)(const UpdateArgs& args);
+    bool (*all_finite)(const float* x, int64_t n);
+    void (*optimize)(const OptimizeArgs& args);
+};
+
+const Backend& cpu_backend();
+/// Throws Error naming the reason when it is not built in or finds no device.
+const Backend& cuda_backend(int device);
+const Backend& backend_of(const Device& device);
+
+}  // namespace eggroll::detail

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <eggroll/module.h>
+#include <eggroll/objective.h>
+#include <eggroll/optimizer.h>
+#include <eggroll/schedule.h>
+
+#include <concepts>
+#include <functional>
+#include <memory>
+#include <span>
+#include <type_traits>
+#include <vector>
+
+namespace eggroll {
+
+namespace detail {
+class Strategy;
+struct Generation;
+}  // namespace detail
+
+/// Everything a strategy can be told; running never writes into it.
+struct Options {
+    int64_t pop_size = 32;          // P members a generation; even when antithetic, at least 2
+    float sigma = 0.02f;            // σ, scale of the perturbation, > 0
+    float lr = 0.05f;               // step along the ascent direction g (not divided by σ), >= 0
+    int rank = 4;                   // R; a matrix (O,I) uses r = min(R, O, I)
+    uint64_t seed = 0;              // names all noise of the run; 0 is a seed like any other
+    bool antithetic = true;         // members 2j and 2j+1 are + and − of the same noise
+    bool normalize_fitness = true;  // (f − mean)/std; else f − mean
+    /// Which parameters are trained, by name and value; empty: all. Freezing one changes nobody
+    /// else's noise.
+    std::function<bool(const std::string&, const Tensor&)> param_filter = {};
+
+    std::shared_ptr<const Optimizer> optimizer = {};  // empty: optim::sgd()
+    Schedule lr_schedule = {};                        // factors for lr and sigma by generation
+    Schedule sigma_schedule = {};
+    /// step(fitness_of_one) may call the fitness from several threads at once.
+    bool parallel_fitness = false;
+};
+
+/// What a generation was like, in terms of the raw fitness; non-finite members are left out.
+struct Report {
+    int64_t generation = 0;                        // the one that was completed
+    float mean = 0, best = 0, worst = 0, std = 0;  // unbiased std; NaN when no member is finite
+    int64_t best_member = -1;                      // -1 when no member is finite
+    int64_t non_finite =
+        0;               // members whose fitness was NaN or infinite; if all: no update was made
+    double seconds = 0;  // wall time since the generation was asked for
+};
+
+/// One member of an open generation: a model that can be called.
+class EGGROLL_API Member {
+public:
+    /// The member's output for an input of its own: x (B,I) -> (B,O).
+    Tensor operator()(const Tensor& x) const;
+    int64_t index() const { return index_; }
+    int64_t generation() const;
+    /// Writes the member's weights, W + s σ/√r A Bᵀ and b + s σ ε, into a model of the same shape.
+    void copy_to(nn::Module& model) const;
+
+private:
+    friend class Population;
+    friend class Eggroll;
+    Member(std::shared_ptr<const detail::Generation> generation, int64_t index)
+        : generation_(std::move(generation)), index_(index) {}
+
+    std::shared_ptr<const detail::Generation> generation_;
+    int64_t index_;
+};
+
+/// The members of an open generation. Throws Error once the generation has been told.
+class EGGROLL_API Population {
+public:
+    int64_t size() const;
+    int64_t generation() const;
+    /// All members at once: a shared x (B,I), or per_member(x) (P,B,I), to y (P,B,O) per-member.
+    Tensor forward(const Tensor& x) const;
+    /// Their fitness under an objective, without storing their outputs.
+    std::vector<float> evaluate(const Tensor& x, const Objective& objective) const;
+    Member member(int64_t index) const;
+
+private:
+    friend class Eggroll;
+    explicit Population(std::shared_ptr<const detail::Generation> generation)
+        : generation_(std::move(generation)) {}
+
+    std::shared_ptr<const detail::Generation> generation_;
+};
+
+/// Trains the parameters of a model by EGGROLL evolution strategies (arXiv 2511.16652).
+///
+/// Three ways in, one engine: `step(x, fitness)` for all members at once, `step(fitness_of_one)`
+/// for black boxes, `ask`/`tell` when the caller owns the loop. The model must outlive the strategy
+/// and keep its place. An exception of a callback passes through and leaves everything as it was.
+class EGGROLL_API Eggroll {
+public:
+    using Options = eggroll::Options;
+
+    /// Throws Error naming the option and its value, or when no parameter is selected.
+    Eggroll(nn::Module& model, Options options);
+    explicit Eggroll(nn::Module& model);
+    Eggroll(nn::Module&& model, Options options) = delete;
+    explicit Eggroll(nn::Module&& model) = delete;
+    ~Eggroll();
+    Eggroll(Eggroll&&) noexcept;
+    Eggroll& operator=(Eggroll&&) noexcept;
+
+    /// One generation. `fitness` sees the outputs of all members, y (P,B,O), and returns one value
+    /// a member (higher is better): a Tensor (P), vector<float> or vector<double>.
+    template <class Fitness>
+    requires(!std::same_as<std::remove_cvref_t<Fitness>, Objective> &&
+             std::invocable<Fitness&, const Tensor&>) Report
+        step(const Tensor& x, Fitness&& fitness) {
+        return step_batched(x, [&](const Tensor& y) { return to_fitness(fitness(y)); });
+    }
+    /// One generation with a fitness computed inside the chunks; y is never stored.
+    Report step(const Tensor& x, const Objective& objective);
+    /// One generation in which `fitness` sees one member at a time and returns float or double.
+    template <class FitnessOfOne>
+    requires std::invocable<FitnessOfOne&, const Member&> Report step(FitnessOfOne&& fitness) {
+        using Value = std::invoke_result_t<FitnessOfOne&, const Member&>;
+        static_assert(std::is_arithmetic_v<std::remove_cvref_t<Value>>,
+                      "the fitness of one member is a number");
+        return step_members(
+            [&](const Member& member) { return static_cast<float>(fitness(member)); });
+    }
+
+    /// Opens a generation; asking again gives the same one until it is told.
+    Population ask();
+    /// Closes the generation with one fitness a member and updates the parameters. When it throws,
+    /// the generation stays open and nothing has changed.
+    Report tell(std::span<const float> fitness);
+    Report tell(std::span<const double> fitness);
+    Report tell(const Tensor& fitness);
+    Report tell(std::initializer_list<float> fitness);
+
+    const Options& options() const;
+    /// Generations completed so far.
+    int64_t generation() const;
+    /// What the next generation will use: the value set, times its schedule.
+    float lr() const;
+    float sigma() const;
+    /// Replace the base value the schedule multiplies; not while a generation is open.
+    void set_lr(float lr);
+    void set_sigma(float sigma);
+
+private:
+    using BatchedFitness = std::function<std::vector<float>(const Tensor&)>;
+
+    Report step_batched(const Tensor& x, const BatchedFitness& fitness);
+    Report step_members(const std::function<float(const Member&)>& fitness);
+    static std::vector<float> to_fitness(const Tensor& values);
+    static std::vector<float> to_fitness(std::vector<float> values) { return values; }
+    static std::vector<float> to_fitness(const std::vector<double>& values) {
+        return {values.begin(), values.end()};
+    }
+
+    std::unique_ptr<detail::Strategy> strategy_;
+};
+
+}  // namespace eggroll

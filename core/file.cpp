@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: MIT
+#include "core/file.h"
+
+#include <eggroll/error.h>
+
+#include <atomic>
+#include <cerrno>
+#include <system_error>
+#include <utility>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace eggroll::detail {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+std::string message_of(int error) {
+    return std::generic_category().message(error);
+}
+
+[[noreturn]] void fail_at(const char* caller, const fs::path& path, const std::string& reason) {
+    throw Error(std::string("[") + caller + "] \"" + path.string() + "\": " + reason);
+}
+
+/// Repeats a system call that a signal interrupted.
+template <class Call>
+auto retry(Call call) {
+    auto result = call();
+    while (result < 0 && errno == EINTR) result = call();
+    return result;
+}
+
+/// The file a save to `path` must replace: where symbolic links lead. Devices and pipes are
+/// refused, because renaming over them would destroy them.
+fs::path resolve_target(const char* caller, const fs::path& path) {
+    std::error_code error;
+    const fs::file_status status = fs::status(path, error);
+    switch (status.type()) {
+        case fs::file_type::not_found:
+            return path;
+        case fs::file_type::regular: {
+            fs::path target = fs::canonical(path, error);
+            if (error) fail_at(caller, path, error.message());
+            // rename() would not mind that the file is read-only; whoever made it so does.
+            if (::access(target.c_str(), W_OK) < 0) {
+                fail_at(caller, path, "cannot write: " + message_of(errno));
+            }
+            return target;
+        }
+        case fs::file_type::directory:
+            fail_at(caller, path, "is a directory");
+        case fs::file_type::none:
+            fail_at(caller, path, error.message());
+        default:
+            fail_at(caller, path, "is not a regular file");
+    }
+}
+
+/// A file beside its target, removed again unless it took the target's place.
+class TemporaryFile {
+public:
+    TemporaryFile(const char* caller, const fs::path& path)
+        : caller_(caller), path_(path), target_(resolve_target(caller, path)) {
+        static std::atomic<uint64_t> count{0};
+        directory_ = target_.has_parent_path() ? target_.parent_path() : fs::path(".");
+        do {
+            name_ = directory_ / (".eggroll-" + std::to_string(::getpid()) + "-" +
+                                  std::to_string(count++) + ".tmp");
+            descriptor_ = retry([&] {
+                return ::open(name_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+            });
+        } while (descriptor_ < 0 && errno == EEXIST);
+        if (descriptor_ < 0) fail("cannot create a file in its directory", errno);
+    }
+
+    ~TemporaryFile() {
+        if (descriptor_ >= 0) ::close(descriptor_);
+        if (!renamed_) ::unlink(name_.c_str());
+    }
+
+    TemporaryFile(const TemporaryFile&) = delete;
+    TemporaryFile& operator=(const TemporaryFile&) = delete;
+
+    void write(std::span<const std::byte> bytes) {
+        while (!bytes.empty()) {
+            const ssize_t written =
+                retry([&] { return ::write(descriptor_, bytes.data(), bytes.size()); });
+            if (written <= 0) fail("cannot write", written < 0 ? errno : EIO);
+            bytes = bytes.subspan(static_cast<size_t>(written));
+        }
+    }
+
+    void take_place() {
+        if (retry([&] { return ::fsync(descriptor_); }) < 0) fail("cannot sync", errno);
+        // Some file systems report a full disk or quota only here. After EINTR it is closed.
+        if (::close(std::exchange(descriptor_, -1)) < 0 && errno != EINTR) {
+            fail("cannot close", errno);
+        }
+        if (::rename(name_.c_str(), target_.c_str()) < 0) fail("cannot rename into place", errno);
+        renamed_ = true;
+        sync_directory();
+    }
+
+private:
+    [[noreturn]] void fail(const char* what, int error) const {
+        fail_at(caller_, path_, std::string(what) + ": " + message_of(error));
+    }
+
+    /// Makes the rename itself survive a power cut. Where the directory cannot be read, or its file
+    /// system cannot sync directories, that is as far as one can go.
+    void sync_directory() const {
+        const int directory =
+            retry([&] { return ::open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); });
+        if (directory < 0) return;
+        const int error = retry([&] { return ::fsync(directory); }) < 0 ? errno : 0;
+        ::close(directory);
+        if (error == EIO) fail("was written, but its directory could not be synced", error);
+    }
+
+    const char* caller_;
+    fs::path path_, target_, directory_, name_;
+    int descriptor_ = -1;
+    bool renamed_ = false;
+};
+
+}  // namespace
+
+InputFile::InputFile(const char* caller, fs::path path) : caller_(caller), path_(std::move(path)) {
+    // O_NONBLOCK: opening a pipe nobody writes to would wait for ever.
+    descriptor_ =
+        retry([&] { return ::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK); });
+    if (descriptor_ < 0) fail("cannot open: " + message_of(errno));
+    struct stat status = {};
+    std::string refusal;
+    if (::fstat(descriptor_, &status) < 0) {
+        refusal = message_of(errno);
+    } else if (S_ISDIR(status.st_mode)) {
+        refusal = "is a directory";
+    } else if (!S_ISREG(status.st_mode)) {
+        refusal = "is not a regular file";
+    }
+    if (!refusal.empty()) {
+        ::close(descriptor_);
+        fail(refusal);
+    }
+    size_ = static_cast<uint64_t>(status.st_size);
+}
+
+InputFile::~InputFile() {
+    ::close(descriptor_);
+}
+
+void InputFile::read_at(uint64_t offset, std::span<std::byte> to) const {
+    while (!to.empty()) {
+        const ssize_t got = retry(
+            [&] { return ::pread(descriptor_, to.data(), to.size(), static_cast<off_t>(offset)); });
+        if (got < 0) fail("cannot read: " + message_of(errno));
+        if (got == 0) fail("ends at byte " + std::to_string(offset) + " while being read");
+        to = to.subspan(static_cast<size_t>(got));
+        offset += static_cast<uint64_t>(got);
+    }
+}
+
+void InputFile::fail(const std::string& reason) const {
+    fail_at(caller_, path_, reason);
+}
+
+void write_file_atomically(const char* caller, const fs::path& path,
+                           const std::function<void(const WriteBytes&)>& content) {
+    TemporaryFile file(caller, path);
+    content([&file](std::span<const std::byte> bytes) { file.write(bytes); });
+    file.take_place();
+}
+
+}  // namespace eggroll::detail

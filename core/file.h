@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <span>
+#include <string>
+
+namespace eggroll::detail {
+
+/// A regular file open for reading. Every failure is an Error `[caller] "path": reason`; anything
+/// but a regular file (a directory, a pipe, a device) is refused without waiting on it.
+class InputFile {
+public:
+    InputFile(const char* caller, std::filesystem::path path);
+    ~InputFile();
+    InputFile(const InputFile&) = delete;
+    InputFile& operator=(const InputFile&) = delete;
+
+    /// Bytes it held when it was opened.
+    uint64_t size() const { return size_; }
+    /// Fills `to` with the bytes from `offset` on; throws when the file ends before.
+    void read_at(uint64_t offset, std::span<std::byte> to) const;
+    [[noreturn]] void fail(const std::string& reason) const;
+
+private:
+    const char* caller_;
+    std::filesystem::path path_;
+    int descriptor_ = -1;
+    uint64_t size_ = 0;
+};
+
+/// Appends bytes to the file being written.
+using WriteBytes = std::function<void(std::span<const std::byte>)>;
+
+/// Writes a file that appears whole or not at all: `content` writes to a temporary file in the same
+/// directory, which is synced and renamed over `path`. Its mode is what the umask leaves of 0666; a
+/// symbolic link to a file keeps pointing to it. On any failure the temporary file is removed, what
+/// `path` held before is still there, and an Error `[caller] "path": reason` is thrown; an
+/// exception of `content` passes through.
+void write_file_atomically(const char* caller, const std::filesystem::path& path,
+                           const std::function<void(const WriteBytes&)>& content);
+
+}  // namespace eggroll::detail

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: MIT
+#include <eggroll/module.h>
+
+#include "core/storage.h"
+
+#include <algorithm>
+#include <typeinfo>
+
+namespace eggroll::nn {
+
+using detail::TensorAccess;
+
+namespace {
+
+/// Draws a value on the host and leaves it looking as nobody had written to it.
+void draw(Parameter& parameter, uint64_t seed, uint32_t index) {
+    if (!parameter.init) return;
+    const NoiseStream stream{
+        .seed = seed, .parameter = index, .pair = 0, .generation = kInitGeneration};
+    Tensor value = Tensor::zeros(parameter.value.shape());
+    parameter.init(value, stream);
+    parameter.value.assign(value);
+    TensorAccess::storage(parameter.value)->written = false;
+}
+
+bool is_untouched(const std::vector<Parameter>& parameters) {
+    return std::none_of(parameters.begin(), parameters.end(), [](const Parameter& p) {
+        return TensorAccess::storage(p.value)->written.load();
+    });
+}
+
+}  // namespace
+
+Module::~Module() = default;
+
+Tensor Module::forward_then(const Tensor& x, const View& v, Act act) const {
+    return activate(forward(x, v), act);
+}
+
+void Module::init(uint64_t seed) {
+    uint32_t index = 0;
+    for (Parameter& parameter : parameters()) draw(parameter, seed, index++);
+}
+
+void Module::to(Device device) {
+    for (Parameter& parameter : parameters()) {
+        TensorAccess::storage(parameter.value)->move_to(device);
+    }
+}
+
+void Module::copy_from(const Module& other) {
+    std::vector<Parameter> own = parameters();
+    const std::vector<Parameter> theirs = other.parameters();
+    if (own.size() != theirs.size()) {
+        throw Error("[copy_from] this model has " + std::to_string(own.size()) +
+                    " parameters but the other has " + std::to_string(theirs.size()));
+    }
+    for (size_t i = 0; i < own.size(); ++i) {
+        if (own[i].name != theirs[i].name || own[i].value.shape() != theirs[i].value.shape()) {
+            throw Error("[copy_from] parameter \"" + own[i].name + "\" is " +
+                        to_string(own[i].value.shape()) + " but the other model has \"" +
+                        theirs[i].name + "\" " + to_string(theirs[i].value.shape()));
+        }
+    }
+    for (size_t i = 0; i < own.size(); ++i) own[i].value.assign(theirs[i].value);
+}
+
+std::unique_ptr<Module> Module::clone() const {
+    throw Error(std::string("[clone] ") + typeid(*this).name() +
+                " does not override clone(): make one of the same sizes, copy_from(*this), "
+                "return it");
+}
+
+Tensor Module::register_parameter(const std::string& name, const Shape& shape, Initializer init) {
+    return register_parameter(name, shape, std::move(init), NoiseShape::of(shape));
+}
+
+Tensor Module::register_parameter(const std::string& name, const Shape& shape, Initializer init,
+                                  NoiseShape noise) {
+    if (noise.is_matrix() && noise.rows * noise.cols != element_count(shape)) {
+        throw Error("[register_parameter] \"" + name + "\" is " + to_string(shape) +
+                    " but its noise is " + to_string({noise.rows, noise.cols}));
+    }
+    if (element_count(shape) == 0) {
+        throw Error("[register_parameter] \"" + name + "\" is " + to_string(shape) +
+                    " and has no elements");
+    }
+    for (const Parameter& known : parameters_) {
+        if (known.name == name) {
+            throw Error("[register_parameter] there is a parameter \"" + name + "\" already");
+        }
+    }
+    parameters_.push_back({name, Tensor::zeros(shape), noise, std::move(init)});
+    Parameter& parameter = parameters_.back();
+    TensorAccess::storage(parameter.value)->name = name;
+    draw(parameter, 0, static_cast<uint32_t>(parameters_.size() - 1));
+    return parameter.value;
+}
+
+void Module::register_module(const std::string& name, const Module& inner) {
+    std::vector<Parameter> parts = inner.parameters();
+    const bool fresh = is_untouched(parts);
+    for (Parameter& parameter : parts) {
+        const bool shared =
+            std::any_of(parameters_.begin(), parameters_.end(), [&](const Parameter& known) {
+                return TensorAccess::storage(known.value) == TensorAccess::storage(parameter.value);
+            });
+        if (shared) continue;  // tied weights are one parameter, under their first name
+        parameter.name = name + "." + parameter.name;
+        TensorAccess::storage(parameter.value)->name = parameter.name;
+        if (fresh) draw(parameter, 0, static_cast<uint32_t>(parameters_.size()));
+        parameters_.push_back(std::move(parameter));
+    }
+}
+
+}  // namespace eggroll::nn

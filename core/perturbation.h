@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include "core/scope.h"
+
+namespace eggroll::detail {
+
+/// A parameter as one member sees it, on the host: W + s σ/√r A Bᵀ, or b + s σ ε.
+Tensor member_value(const TableEntry& entry, const Members& members, int64_t member);
+
+}  // namespace eggroll::detail

@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: MIT
+// Evaluating the members of an open generation: all at once in chunks, or one alone.
+#include "core/perturbation.h"
+#include "core/strategy.h"
+
+#include <algorithm>
+#include <mutex>
+
+namespace eggroll {
+
+namespace detail {
+
+namespace {
+
+/// Runs body(first, count) over the population in the backend's chunks.
+template <class F>
+void for_chunks(const Backend& backend, int64_t pop_size, int64_t chunk, const F& body) {
+    struct Context {
+        const F& body;
+        int64_t pop_size, chunk;
+    } context{body, pop_size, chunk};
+    backend.run_chunks((pop_size + chunk - 1) / chunk,
+                       [](void* opaque, int64_t index) {
+                           const auto& c = *static_cast<const Context*>(opaque);
+                           const int64_t first = index * c.chunk;
+                           c.body(first, std::min(c.chunk, c.pop_size - first));
+                       },
+                       &context);
+}
+
+/// What a model returned for a range of members, marked even if no perturbed parameter was met.
+Tensor as_members(const Tensor& y, int64_t count) {
+    if (!y.is_per_member()) return per_member(Tensor::zeros({count}, y.device())) + y;
+    if (y.members() != count) {
+        throw Error("[forward] the model returned " + to_string(y.shape()) + " for " +
+                    std::to_string(count) + " members");
+    }
+    return y;
+}
+
+}  // namespace
+
+Members Generation::members(int64_t first, int64_t count) const {
+    return {&block, first, count, strategy.options.antithetic};
+}
+
+const Strategy& Generation::opened(const char* caller) const {
+    if (!open) {
+        throw Error(std::string("[") + caller + "] generation " + std::to_string(block.generation) +
+                    " is over: ask for a new population");
+    }
+    return strategy;
+}
+
+int64_t Strategy::widest() const {
+    int64_t widest = 1;
+    for (const TableEntry& entry : table.entries()) {
+        const NoiseShape& noise = entry.parameter.noise;
+        widest =
+            std::max({widest, noise.rows, noise.cols,
+                      entry.parameter.value.shape().empty() ? 1 : entry.parameter.value.dim(-1)});
+    }
+    return widest;
+}
+
+void Strategy::evaluate(const Generation& generation, const Tensor& x,
+                        const Consume& consume) const {
+    const int64_t pop_size = options.pop_size;
+    if (x.is_per_member() && x.members() != pop_size) {
+        throw Error("[forward] x " + to_string(x.shape()) +
+                    " is per-member with a leading axis of " + std::to_string(x.members()) +
+                    " but the population has " + std::to_string(pop_size) + " members");
+    }
+    const Backend& backend = backend_of(x.device());
+    const Shape part = x.part_shape();
+    const int64_t columns = part.empty() ? 1 : std::max<int64_t>(part.back(), 1);
+    const int64_t chunk = backend.plan_chunk({.pop_size = pop_size,
+                                              .rows = element_count(part) / columns,
+                                              .widest = std::max(widest(), columns)});
+    Scope scope;
+    scope.table = &table;
+    scope.block = &generation.block;
+    scope.antithetic = options.antithetic;
+    scope.input = x;
+    for_chunks(backend, pop_size, chunk, [&](int64_t first, int64_t count) {
+        const Tensor own = x.is_per_member() ? TensorAccess::member_range(x, first, count) : x;
+        const View view = ViewAccess::make(scope, first, count);
+        consume(first, as_members(model.forward(own, view), count));
+    });
+}
+
+Tensor Strategy::forward(const Generation& generation, const Tensor& x) const {
+    Tensor all;
+    std::mutex mutex;
+    evaluate(generation, x, [&](int64_t first, const Tensor& y) {
+        {
+            const std::scoped_lock lock(mutex);
+            if (!all.is_per_member()) {
+                Shape shape = y.shape();
+                shape[0] = options.pop_size;
+                all = TensorAccess::make(shape, y.device(), y.dtype(), true);
+            }
+        }
+        if (y.part_shape() != all.part_shape()) {
+            throw Error("[forward] the model returned parts of shape " + to_string(y.part_shape()) +
+                        " and of shape " + to_string(all.part_shape()));
+        }
+        TensorAccess::member_range(all, first, y.members()).assign(y);
+    });
+    return all;
+}
+
+std::vector<float> Strategy::fitness(const Generation& generation, const Tensor& x,
+                                     const Objective& objective) const {
+    std::vector<float> values(static_cast<size_t>(options.pop_size));
+    evaluate(generation, x, [&](int64_t first, const Tensor& y) {
+        const Tensor f = objective.evaluate(y, first).to(Device::cpu());
+        if (f.size() != y.members()) {
+            throw Error("[step] objective \"" + objective.name() + "\" returned " +
+                        to_string(f.shape()) + " for " + std::to_string(y.members()) + " members");
+        }
+        std::copy(f.data().begin(), f.data().end(), values.begin() + first);
+    });
+    return values;
+}
+
+Tensor Strategy::forward_member(const Generation& generation, const Tensor& x,
+                                int64_t member) const {
+    if (x.is_per_member()) {
+        throw Error("[Member] x " + to_string(x.shape()) +
+                    " is per-member, but one member takes an input of its own");
+    }
+    Scope scope;
+    scope.table = &table;
+    scope.block = &generation.block;
+    scope.antithetic = options.antithetic;
+    const Tensor y = model.forward(x, ViewAccess::make(scope, member, 1));
+    return y.is_per_member() ? TensorAccess::with_shape(y, y.part_shape(), false) : y;
+}
+
+void Strategy::copy_member(const Generation& generation, int64_t member, nn::Module& target) const {
+    std::vector<Parameter> to = target.parameters();
+    const std::vector<TableEntry>& entries = table.entries();
+    if (to.size() != entries.size()) {
+        throw Error("[copy_to] the model has " + std::to_string(to.size()) +
+                    " parameters but the member " + std::to_string(entries.size()));
+    }
+    std::vector<Tensor> values;
+    for (size_t i = 0; i < entries.size(); ++i) {
+        const Parameter& from = entries[i].parameter;
+        if (to[i].name != from.name || to[i].value.shape() != from.value.shape()) {
+            throw Error("[copy_to] parameter \"" + to[i].name + "\" is " +
+                        to_string(to[i].value.shape()) + " but the member has \"" + from.name +
+                        "\" " + to_string(from.value.shape()));
+        }
+        values.push_back(member_value(entries[i], generation.members(member, 1), member));
+    }
+    for (size_t i = 0; i < entries.size(); ++i) to[i].value.assign(values[i]);
+}
+
+}  // namespace detail
+
+// --- The public face ----------------------------------------------------------------------------
+
+int64_t Population::size() const {
+    return generation_->opened("Population").options.pop_size;
+}
+
+int64_t Population::generation() const {
+    return generation_->block.generation;
+}
+
+Tensor Population::forward(const Tensor& x) const {
+    return generation_->opened("Population::forward").forward(*generation_, x);
+}
+
+std::vector<float> Population::evaluate(const Tensor& x, const Objective& objective) const {
+    return generation_->opened("Population::evaluate").fitness(*generation_, x, objective);
+}
+
+Member Population::member(int64_t index) const {
+    const int64_t size = generation_->opened("Population::member").options.pop_size;
+    if (index < 0 || index >= size) {
+        throw Error("[Population::member] index " + std::to_string(index) +
+                    " is outside a population of " + std::to_string(size));
+    }
+    return Member(generation_, index);
+}
+
+Tensor Member::operator()(const Tensor& x) const {
+    return generation_->opened("Member").forward_member(*generation_, x, index_);
+}
+
+int64_t Member::generation() const {
+    return generation_->block.generation;
+}
+
+void Member::copy_to(nn::Module& model) const {
+    generation_->opened("Member::copy_to").copy_member(*generation_, index_, model);
+}
+
+}  // namespace eggroll

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT
+#include <eggroll/schedule.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+#include <utility>
+
+namespace eggroll {
+
+Schedule::Schedule() : Schedule("constant", [](int64_t) { return 1.0; }) {}
+
+Schedule::Schedule(std::string name, std::function<double(int64_t)> factor)
+    : name_(std::move(name)), factor_(std::move(factor)) {
+    if (!factor_) throw Error("[Schedule] \"" + name_ + "\" has no function");
+}
+
+namespace schedule {
+
+Schedule constant() {
+    return {};
+}
+
+Schedule exponential(double decay, double floor) {
+    if (!(decay > 0.0 && decay <= 1.0) || !(floor >= 0.0 && floor <= 1.0)) {
+        throw Error(
+            "[schedule::exponential] decay must be in (0,1] and floor in [0,1] but they are " +
+            std::to_string(decay) + " and " + std::to_string(floor));
+    }
+    return {"exponential",
+            [=](int64_t t) { return std::max(floor, std::pow(decay, static_cast<double>(t))); }};
+}
+
+Schedule cosine(int64_t generations, double final_factor) {
+    if (generations < 1 || !(final_factor >= 0.0 && final_factor <= 1.0)) {
+        throw Error(
+            "[schedule::cosine] generations must be >= 1 and final_factor in [0,1] but they "
+            "are " +
+            std::to_string(generations) + " and " + std::to_string(final_factor));
+    }
+    return {"cosine", [=](int64_t t) {
+                const double part =
+                    std::min(1.0, static_cast<double>(t) / static_cast<double>(generations));
+                return final_factor +
+                       (1.0 - final_factor) * 0.5 * (1.0 + std::cos(std::numbers::pi * part));
+            }};
+}
+
+}  // namespace schedule
+}  // namespace eggroll

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include "core/backend.h"
+#include "core/storage.h"
+
+#include <eggroll/module.h>
+
+#include <map>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+namespace eggroll::detail {
+
+/// A parameter as the strategy knows it.
+struct TableEntry {
+    Parameter parameter;
+    uint32_t index = 0;      // position in the model's full parameters(): names its noise streams
+    bool perturbed = false;  // false: left out by the filter
+    int rank = 0;            // r = min(R, O, I) of a matrix, 0 for a vector
+};
+
+/// All parameters of a strategy, found by the storage an operation is handed.
+class ParameterTable {
+public:
+    ParameterTable() = default;
+    explicit ParameterTable(std::vector<TableEntry> entries);
+
+    const std::vector<TableEntry>& entries() const { return entries_; }
+    /// Null for a tensor that is no parameter.
+    const TableEntry* find(const Tensor& x) const;
+
+private:
+    std::vector<TableEntry> entries_;
+    std::vector<std::pair<const Storage*, size_t>> by_storage_;  // sorted
+};
+
+/// What a view of members stands for during one forward pass over the population.
+struct Scope {
+    const ParameterTable* table = nullptr;
+    const GenerationBlock* block = nullptr;
+    bool antithetic = true;
+    Tensor input;  // the pass's input; its products with weights are shared by all chunks
+
+    /// x Wᵀ (B,O) of the pass's own input, computed by whoever needs it first.
+    Tensor shared_product(const Tensor& x, const Tensor& w, int64_t rows, int64_t inputs,
+                          int64_t outputs) const;
+
+private:
+    mutable std::mutex mutex_;
+    mutable std::map<std::pair<const Storage*, int64_t>, Tensor> products_;  // (w, offset of x)
+};
+
+struct ViewAccess {
+    static View make(const Scope& scope, int64_t first, int64_t count) {
+        return View(&scope, first, count);
+    }
+    static const Scope* scope(const View& view) { return view.scope_; }
+    /// count 0 for the centre.
+    static Members members(const View& view) {
+        if (view.is_centre()) return {};
+        return {view.scope_->block, view.first_, view.count_, view.scope_->antithetic};
+    }
+    static const TableEntry* find(const View& view, const Tensor& x) {
+        return view.is_centre() ? nullptr : view.scope_->table->find(x);
+    }
+};
+
+}  // namespace eggroll::detail

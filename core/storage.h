@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include "core/backend.h"
+
+#include <eggroll/tensor.h>
+
+#include <atomic>
+#include <string>
+
+namespace eggroll::detail {
+
+/// The memory behind tensors. A parameter's storage moves between devices in place, so that all
+/// tensors that alias it move along.
+struct Storage {
+    Storage(Device where, Dtype type, int64_t elements);
+    ~Storage();
+    Storage(const Storage&) = delete;
+    Storage& operator=(const Storage&) = delete;
+
+    size_t bytes() const { return static_cast<size_t>(count) * 4; }
+    void move_to(Device target);
+
+    const Backend* backend;
+    Device device;
+    Dtype dtype;
+    int64_t count;  // elements of 4 bytes
+    void* memory;
+    std::string name;  // of the parameter it holds, for messages
+    /// Somebody outside has been handed mutable access: its values may not be redrawn unasked.
+    std::atomic<bool> written{false};
+};
+
+/// What operations may do with a tensor and users may not.
+struct TensorAccess {
+    /// Uninitialised memory of that shape.
+    static Tensor make(const Shape& shape, Device device, Dtype dtype = Dtype::f32,
+                       bool per_member = false);
+    static Tensor with_shape(const Tensor& x, Shape shape, bool per_member);
+    /// Members first..first+count-1 of a per-member tensor; shares the storage.
+    static Tensor member_range(const Tensor& x, int64_t first, int64_t count);
+
+    static const Storage* storage(const Tensor& x) { return x.storage_.get(); }
+    static Storage* storage(Tensor& x) { return x.storage_.get(); }
+    static int64_t offset(const Tensor& x) { return x.offset_; }
+    static const Backend& backend(const Tensor& x) { return *x.storage_->backend; }
+    static const void* raw(const Tensor& x) {
+        return static_cast<const uint32_t*>(x.storage_->memory) + x.offset_;
+    }
+    static void* raw(Tensor& x) { return static_cast<uint32_t*>(x.storage_->memory) + x.offset_; }
+    static const float* floats(const Tensor& x) { return static_cast<const float*>(raw(x)); }
+    static float* floats(Tensor& x) { return static_cast<float*>(raw(x)); }
+    static const int32_t* ints(const Tensor& x) { return static_cast<const int32_t*>(raw(x)); }
+};
+
+}  // namespace eggroll::detail

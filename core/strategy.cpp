@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: MIT
+// The algorithm, from top to bottom: ask opens a generation, the caller (or step) evaluates its
+// members, tell shapes their fitness, forms the ascent direction and hands it to the optimizer.
+#include "core/strategy.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace eggroll {
+
+namespace detail {
+
+namespace {
+
+constexpr uint64_t kStreamElements = uint64_t{1} << 34;
+
+[[noreturn]] void refuse(const std::string& option, const std::string& rule,
+                         const std::string& value) {
+    throw Error("[Options] " + option + " must be " + rule + " but is " + value);
+}
+
+void check_options(const Options& o) {
+    const std::string population = std::to_string(o.pop_size);
+    if (o.pop_size < 2 || o.pop_size > int64_t{1} << 32) {
+        refuse("pop_size", "from 2 to 2^32", population);
+    }
+    if (o.antithetic && o.pop_size % 2 != 0) {
+        refuse("pop_size", "even with antithetic sampling", population);
+    }
+    if (!(o.sigma > 0.0f) || !std::isfinite(o.sigma)) {
+        refuse("sigma", "positive and finite", std::to_string(o.sigma));
+    }
+    if (!(o.lr >= 0.0f) || !std::isfinite(o.lr)) {
+        refuse("lr", "non-negative and finite", std::to_string(o.lr));
+    }
+    if (o.rank < 1) refuse("rank", "at least 1", std::to_string(o.rank));
+}
+
+/// Elements of the noise stream of one parameter.
+uint64_t stream_elements(const TableEntry& entry) {
+    const NoiseShape& noise = entry.parameter.noise;
+    if (!noise.is_matrix()) return static_cast<uint64_t>(entry.parameter.value.size());
+    const auto rank = static_cast<uint64_t>(entry.rank);
+    return (static_cast<uint64_t>(noise.cols) * rank + 3) / 4 * 4 +
+           static_cast<uint64_t>(noise.rows) * rank;
+}
+
+ParameterTable select_parameters(const nn::Module& model, const Options& options) {
+    std::vector<TableEntry> entries;
+    bool any = false;
+    for (Parameter& parameter : model.parameters()) {
+        TableEntry entry;
+        entry.index = static_cast<uint32_t>(entries.size());
+        entry.perturbed =
+            !options.param_filter || options.param_filter(parameter.name, parameter.value);
+        const NoiseShape& noise = parameter.noise;
+        if (noise.is_matrix()) {
+            entry.rank = static_cast<int>(
+                std::min({static_cast<int64_t>(options.rank), noise.rows, noise.cols}));
+        }
+        entry.parameter = std::move(parameter);
+        if (stream_elements(entry) > kStreamElements) {
+            throw Error("[Eggroll] parameter \"" + entry.parameter.name + "\" " +
+                        to_string(entry.parameter.value.shape()) +
+                        " needs more noise than one stream holds (2^34 elements)");
+        }
+        any = any || entry.perturbed;
+        entries.push_back(std::move(entry));
+    }
+    if (entries.empty()) throw Error("[Eggroll] the model has no parameters");
+    if (!any) {
+        throw Error("[Eggroll] no parameter is selected: param_filter refuses all " +
+                    std::to_string(entries.size()));
+    }
+    return ParameterTable(std::move(entries));
+}
+
+Report report_of(const FitnessStats& stats, int64_t generation, double seconds) {
+    return {.generation = generation,
+            .mean = static_cast<float>(stats.mean),
+            .best = static_cast<float>(stats.best),
+            .worst = static_cast<float>(stats.worst),
+            .std = static_cast<float>(stats.std),
+            .best_member = stats.best_member,
+            .non_finite = stats.non_finite,
+            .seconds = seconds};
+}
+
+}  // namespace
+
+// --- Making a strategy --------------------------------------------------------------------------
+
+Strategy::Strategy(nn::Module& trained, Options given)
+    : model(trained),
+      options(std::move(given)),
+      lr(options.lr),
+      sigma(options.sigma),
+      optimizer_(options.optimizer ? options.optimizer : optim::sgd()) {
+    check_options(options);
+    table = select_parameters(model, options);
+    for (const TableEntry& entry : table.entries()) {
+        Tensor value = entry.parameter.value;
+        TensorAccess::storage(value)->written = true;  // trained weights are not drawn anew
+        state_.emplace_back();
+        for (int i = 0; entry.perturbed && i < optimizer_->state_count(); ++i) {
+            state_.back().push_back(Tensor::zeros(value.shape(), value.device()));
+        }
+    }
+}
+
+Strategy::~Strategy() {
+    abandon();
+}
+
+void Strategy::set_lr(float value) {
+    require_closed("set_lr");
+    Options changed = options;
+    changed.lr = value;
+    check_options(changed);
+    lr = value;
+}
+
+void Strategy::set_sigma(float value) {
+    require_closed("set_sigma");
+    Options changed = options;
+    changed.sigma = value;
+    check_options(changed);
+    sigma = value;
+}
+
+void Strategy::require_closed(const char* caller) const {
+    if (open_) {
+        throw Error(std::string("[") + caller + "] generation " + std::to_string(completed) +
+                    " is open: tell it first");
+    }
+}
+
+// --- Asking -------------------------------------------------------------------------------------
+
+float Strategy::scheduled(const char* name, float base, const Schedule& schedule,
+                          bool zero_allowed) const {
+    const auto value = static_cast<float>(static_cast<double>(base) * schedule(completed));
+    if (!std::isfinite(value) || value < 0.0f || (value == 0.0f && !zero_allowed)) {
+        throw Error(std::string("[") + name + "] schedule \"" + schedule.name() + "\" gives " +
+                    std::to_string(value) + " in generation " + std::to_string(completed));
+    }
+    return value;
+}
+
+std::shared_ptr<Generation> Strategy::ask() {
+    if (open_) return open_;
+    if (completed >= static_cast<int64_t>(kInitGeneration)) {
+        throw Error("[ask] generation " + std::to_string(completed) +
+                    " is past the last one that has noise of its own");
+    }
+    auto fresh = std::make_shared<Generation>(*this);
+    fresh->block = {.seed = options.seed,
+                    .generation = static_cast<uint32_t>(completed),
+                    .sigma = scheduled("sigma", sigma, options.sigma_schedule, false),
+                    .lr = scheduled("lr", lr, options.lr_schedule, true),
+                    .updates = updates_};
+    return open_ = std::move(fresh);
+}
+
+std::shared_ptr<Generation> Strategy::begin_step() {
+    require_closed("step");
+    return ask();
+}
+
+void Strategy::abandon() noexcept {
+    if (open_) open_->open = false;
+    open_.reset();
+}
+
+// --- Telling ------------------------------------------------------------------------------------
+
+Report Strategy::tell(std::span<const float> values) {
+    if (!open_) throw Error("[tell] no generation is open: ask first");
+    if (static_cast<int64_t>(values.size()) != options.pop_size) {
+        throw Error("[tell] " + std::to_string(values.size()) + " fitnesses for a population of " +
+                    std::to_string(options.pop_size));
+    }
+    const Device device = table.entries()[0].parameter.value.device();
+    const Backend& backend = backend_of(device);
+    const Tensor fitness = Tensor::from({options.pop_size}, values).to(device);
+    Tensor weights =
+        TensorAccess::make({options.antithetic ? options.pop_size / 2 : options.pop_size}, device);
+    const FitnessStats stats = backend.shape_fitness({.fitness = TensorAccess::floats(fitness),
+                                                      .pop_size = options.pop_size,
+                                                      .antithetic = options.antithetic,
+                                                      .normalize = options.normalize_fitness,
+                                                      .weights = TensorAccess::floats(weights)});
+    if (stats.best_member >= 0) update(*open_, weights);
+
+    const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - open_->begin;
+    abandon();
+    return report_of(stats, completed++, spent.count());
+}
+
+std::vector<Tensor> Strategy::ascent_direction(const Generation& open,
+                                               const Tensor& weights) const {
+    std::vector<Tensor> directions;
+    for (const TableEntry& entry : table.entries()) {
+        directions.emplace_back();
+        if (!entry.perturbed) continue;
+        const Tensor& value = entry.parameter.value;
+        const bool matrix = entry.rank > 0;
+        Tensor g = TensorAccess::make(value.shape(), value.device());
+        const Backend& backend = TensorAccess::backend(g);
+        backend.update({.block = &open.block,
+                        .weights = TensorAccess::floats(weights),
+                        .streams = weights.size(),
+                        .pop_size = options.pop_size,
+                        .parameter = entry.index,
+                        .rank = entry.rank,
+                        .rows = matrix ? entry.parameter.noise.rows : 1,
+                        .cols = matrix ? entry.parameter.noise.cols : value.size(),
+                        .g = TensorAccess::floats(g)});
+        if (!backend.all_finite(TensorAccess::floats(g), g.size())) {
+            throw Error("[tell] the ascent direction of \"" + entry.parameter.name +
+                        "\" is not finite in generation " + std::to_string(completed) +
+                        ": the fitness is too large; nothing was changed");
+        }
+        directions.back() = std::move(g);
+    }
+    return directions;
+}
+
+void Strategy::update(const Generation& open, const Tensor& weights) {
+    const std::vector<Tensor> directions = ascent_direction(open, weights);
+    const UpdateStep step(open.block);
+    std::vector<Change> changes(directions.size());
+    for (size_t i = 0; i < directions.size(); ++i) {
+        const TableEntry& entry = table.entries()[i];
+        if (!entry.perturbed) continue;
+        Change& change = changes[i];
+        change.value = entry.parameter.value.clone();
+        for (const Tensor& state : state_[i]) change.state.push_back(state.clone());
+        optimizer_->apply(change.value, directions[i], change.state, step);
+        const auto finite = [](const Tensor& x) {
+            return TensorAccess::backend(x).all_finite(TensorAccess::floats(x), x.size());
+        };
+        if (!finite(change.value) ||
+            !std::all_of(change.state.begin(), change.state.end(), finite)) {
+            throw Error("[tell] optimizer \"" + optimizer_->name() + "\" makes \"" +
+                        entry.parameter.name + "\" not finite in generation " +
+                        std::to_string(completed) + " (lr " + std::to_string(open.block.lr) +
+                        "); nothing was changed");
+        }
+    }
+    for (size_t i = 0; i < changes.size(); ++i) {
+        if (!table.entries()[i].perturbed) continue;
+        Tensor value = table.entries()[i].parameter.value;
+        value.assign(changes[i].value);
+        for (size_t s = 0; s < state_[i].size(); ++s) state_[i][s].assign(changes[i].state[s]);
+    }
+    ++updates_;
+}
+
+}  // namespace detail
+
+// --- The public face ----------------------------------------------------------------------------
+
+namespace {
+
+/// Closes a step's generation when it is left by an exception.
+class StepGuard {
+public:
+    explicit StepGuard(detail::Strategy& strategy) : strategy_(strategy) {}
+    ~StepGuard() { strategy_.abandon(); }
+    StepGuard(const StepGuard&) = delete;
+    StepGuard& operator=(const StepGuard&) = delete;
+
+private:
+    detail::Strategy& strategy_;
+};
+
+std::vector<float> to_floats(std::span<const double> values) {
+    return {values.begin(), values.end()};
+}
+
+}  // namespace
+
+Eggroll::Eggroll(nn::Module& model, Options options)
+    : strategy_(std::make_unique<detail::Strategy>(model, std::move(options))) {}
+Eggroll::Eggroll(nn::Module& model) : Eggroll(model, Options{}) {}
+Eggroll::~Eggroll() = default;
+Eggroll::Eggroll(Eggroll&&) noexcept = default;
+Eggroll& Eggroll::operator=(Eggroll&&) noexcept = default;
+
+Report Eggroll::step(const Tensor& x, const Objective& objective) {
+    const auto open = strategy_->begin_step();
+    const StepGuard guard(*strategy_);
+    return strategy_->tell(strategy_->fitness(*open, x, objective));
+}
+
+Report Eggroll::step_batched(const Tensor& x, const BatchedFitness& fitness) {
+    const auto open = strategy_->begin_step();
+    const StepGuard guard(*strategy_);
+    return strategy_->tell(fitness(strategy_->forward(*open, x)));
+}
+
+Report Eggroll::step_members(const std::function<float(const Member&)>& fitness) {
+    const auto open = strategy_->begin_step();
+    const StepGuard guard(*strategy_);
+    std::vector<float> values(static_cast<size_t>(options().pop_size));
+    const auto evaluate = [&](int64_t i) {
+        values[static_cast<size_t>(i)] = fitness(Member(open, i));
+    };
+    if (options().parallel_fitness) {
+        detail::cpu_backend().run_chunks(
+            options().pop_size,
+            [](void* context, int64_t i) {
+                (*static_cast<std::remove_reference_t<decltype(evaluate)>*>(context))(i);
+            },
+            const_cast<void*>(static_cast<const void*>(&evaluate)));
+    } else {
+        for (int64_t i = 0; i < options().pop_size; ++i) evaluate(i);
+    }
+    return strategy_->tell(values);
+}
+
+std::vector<float> Eggroll::to_fitness(const Tensor& values) {
+    const Tensor host = values.to(Device::cpu());
+    const std::span<const float> data = host.data();
+    return {data.begin(), data.end()};
+}
+
+Population Eggroll::ask() {
+    return Population(strategy_->ask());
+}
+
+Report Eggroll::tell(std::span<const float> fitness) {
+    return strategy_->tell(fitness);
+}
+Report Eggroll::tell(std::span<const double> fitness) {
+    return strategy_->tell(to_floats(fitness));
+}
+Report Eggroll::tell(const Tensor& fitness) {
+    return strategy_->tell(to_fitness(fitness));
+}
+Report Eggroll::tell(std::initializer_list<float> fitness) {
+    return strategy_->tell(std::span<const float>(fitness.begin(), fitness.size()));
+}
+
+const Options& Eggroll::options() const {
+    return strategy_->options;
+}
+int64_t Eggroll::generation() const {
+    return strategy_->completed;
+}
+
+float Eggroll::lr() const {
+    return strategy_->scheduled("lr", strategy_->lr, options().lr_schedule, true);
+}
+
+float Eggroll::sigma() const {
+    return strategy_->scheduled("sigma", strategy_->sigma, options().sigma_schedule, false);
+}
+
+void Eggroll::set_lr(float lr) {
+    strategy_->set_lr(lr);
+}
+void Eggroll::set_sigma(float sigma) {
+    strategy_->set_sigma(sigma);
+}
+
+}  // namespace eggroll

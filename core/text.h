@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace eggroll::detail {
+
+/// Position of the first byte that is not part of valid UTF-8; text.size() if there is none.
+size_t first_non_utf8(std::string_view text);
+
+/// Appends a code point, which must be below 0x110000 and no surrogate.
+void append_utf8(std::string& text, uint32_t code);
+
+/// The text in quotes on one short line, for messages: control characters and bytes that are not
+/// UTF-8 are escaped, and long text is cut.
+std::string in_quotes(std::string_view text);
+
+}  // namespace eggroll::detail

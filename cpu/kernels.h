@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// The rows of the table that are compiled for an instruction set; see core/backend.h for what each
+// does. One file a group: linear, elementwise, reduce, loss, matmul, update, optimize, shaping.
+
+#include "core/backend.h"
+#include "cpu/isa.h"
+
+namespace eggroll::EGGROLL_CPU_NS {
+
+using namespace eggroll::detail;
+
+// linear.cpp
+void product(const float* x, const float* w, float* y, int64_t rows, int64_t inputs,
+             int64_t outputs);
+void linear(const LinearArgs& args);
+void perturb_vector(const Members& members, const Operand& b, int64_t n, float* y);
+void embedding(const Members& members, const Operand& table, const int32_t* ids, bool own_ids,
+               int64_t batch, int64_t rows, int64_t cols, float* y);
+
+// elementwise.cpp
+void fill(float* to, float value, int64_t n);
+void unary(Unary kind, const float* x, float* y, int64_t n);
+void binary(Binary kind, const float* a, const float* b, float* y, const Strided& layout);
+void where(const float* condition, const float* a, const float* b, float* y, const Strided& layout);
+void copy_strided(const void* x, void* y, const Strided& layout);
+/// In place, over one row still in cache.
+void activate_row(Act act, float* y, int64_t n);
+
+// reduce.cpp
+void reduce(Reduce kind, const float* x, float* y, int64_t outer, int64_t n, int64_t inner);
+void argmax(const float* x, float* y, int64_t rows, int64_t n);
+void softmax(const float* x, float* y, int64_t rows, int64_t n, bool logarithm);
+void standardize(const float* x, float* y, int64_t rows, int64_t n, float eps);
+void gather(const float* x, const int32_t* ids, float* y, int64_t rows, int64_t n, int64_t id_rows);
+
+// matmul.cpp, loss.cpp
+void matmul(const MatmulArgs& args);
+void loss(const LossArgs& args);
+
+// shaping.cpp, update.cpp, optimize.cpp
+FitnessStats shape_fitness(const ShapingArgs& args);
+void update(const UpdateArgs& args);
+bool all_finite(const float* x, int64_t n);
+void optimize(const OptimizeArgs& args);
+
+}  // namespace eggroll::EGGROLL_CPU_NS

@@ -1,0 +1,568 @@
+// SPDX-License-Identifier: MIT
+
+#include "cpu/noise.h"
+
+#include "core/noise_math.h"
+
+#if defined(__GNUC__) && !defined(__clang__)
+// GCC's AVX-512 header makes an undefined vector by initialising it with itself (GCC PR 105593).
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+#if defined(__AVX2__) && defined(__FMA__)
+#include <immintrin.h>
+#endif
+
+// The file reads: vectors, vectors side by side, Philox, groups of blocks, fills. All but the
+// fills has internal linkage: the file is compiled once per instruction set, and no copy may be
+// linked in place of another.
+//
+// A word of Philox lives in the low half of a 64-bit lane, where the widening multiply wants it;
+// what is above it is never read. A `Wide` has kLanes such lanes, `Bits` and `Real` have twice as
+// many of 32 bits. A group is kLanes blocks.
+
+#define EGGROLL_INLINE inline __attribute__((always_inline))
+
+namespace eggroll::EGGROLL_CPU_NS {
+namespace {
+
+using namespace eggroll::detail;
+
+// --- Vectors ------------------------------------------------------------------------------------
+
+#if defined(__AVX512F__)
+constexpr int kVectorBytes = 64;
+#elif defined(__AVX2__) && defined(__FMA__)
+constexpr int kVectorBytes = 32;
+#else
+constexpr int kVectorBytes = 16;
+#endif
+
+using V64 = uint64_t __attribute__((vector_size(kVectorBytes)));
+using V32 = uint32_t __attribute__((vector_size(kVectorBytes)));
+using VInt = int32_t __attribute__((vector_size(kVectorBytes)));
+using VFloat = float __attribute__((vector_size(kVectorBytes)));
+
+constexpr int kLanes = kVectorBytes / 8;
+
+struct Wide {
+    using Scalar = uint64_t;
+    V64 v;
+    Wide() = default;
+    EGGROLL_INLINE Wide(V64 x) : v(x) {}
+    EGGROLL_INLINE Wide(uint64_t x) : v(x - V64{}) {}
+};
+struct Bits {
+    using Scalar = uint32_t;
+    V32 v;
+    Bits() = default;
+    EGGROLL_INLINE Bits(V32 x) : v(x) {}
+    EGGROLL_INLINE Bits(uint32_t x) : v(x - V32{}) {}
+};
+struct Real {
+    using Scalar = float;
+    VFloat v;
+    Real() = default;
+    EGGROLL_INLINE Real(VFloat x) : v(x) {}
+    EGGROLL_INLINE Real(float x) : v(x - VFloat{}) {}
+};
+
+EGGROLL_INLINE Wide operator+(Wide a, Wide b) { return a.v + b.v; }
+EGGROLL_INLINE Wide operator^(Wide a, Wide b) { return a.v ^ b.v; }
+EGGROLL_INLINE Wide high_half(Wide a) { return a.v >> 32; }
+EGGROLL_INLINE Bits operator+(Bits a, Bits b) { return a.v + b.v; }
+EGGROLL_INLINE Bits operator-(Bits a, Bits b) { return a.v - b.v; }
+EGGROLL_INLINE Bits operator&(Bits a, Bits b) { return a.v & b.v; }
+EGGROLL_INLINE Bits operator^(Bits a, Bits b) { return a.v ^ b.v; }
+EGGROLL_INLINE Bits operator<<(Bits a, int n) { return a.v << n; }
+
+EGGROLL_INLINE Bits as_bits(Real a) { return reinterpret_cast<V32>(a.v); }
+EGGROLL_INLINE Real as_float(Bits a) { return reinterpret_cast<VFloat>(a.v); }
+EGGROLL_INLINE Real mul_rn(Real a, Real b) { return a.v * b.v; }
+EGGROLL_INLINE Real sub_rn(Real a, Real b) { return a.v - b.v; }
+EGGROLL_INLINE Real int_to_float_rn(Bits a) {
+    return __builtin_convertvector(reinterpret_cast<VInt>(a.v), VFloat);
+}
+
+#if defined(__AVX512F__)
+
+/// Product of the low halves.
+EGGROLL_INLINE Wide wide_mul(Wide a, Wide b) {
+    return reinterpret_cast<V64>(
+        _mm512_mul_epu32(reinterpret_cast<__m512i>(a.v), reinterpret_cast<__m512i>(b.v)));
+}
+EGGROLL_INLINE Real fma_rn(Real a, Real b, Real c) { return _mm512_fmadd_ps(a.v, b.v, c.v); }
+EGGROLL_INLINE Real sqrt_rn(Real a) { return _mm512_sqrt_ps(a.v); }
+EGGROLL_INLINE Real uint_to_float_rn(Bits a) {
+    return _mm512_cvtepu32_ps(reinterpret_cast<__m512i>(a.v));
+}
+EGGROLL_INLINE Wide xor3(Wide a, Wide b, Wide c) {
+    return reinterpret_cast<V64>(_mm512_ternarylogic_epi64(
+        reinterpret_cast<__m512i>(a.v), reinterpret_cast<__m512i>(b.v),
+        reinterpret_cast<__m512i>(c.v), 0x96));
+}
+EGGROLL_INLINE Real flip_sign(Real x, Bits s) {  // (s & top bit) ^ x
+    return reinterpret_cast<VFloat>(_mm512_ternarylogic_epi32(
+        reinterpret_cast<__m512i>(s.v), _mm512_set1_epi32(INT32_MIN),
+        reinterpret_cast<__m512i>(x.v), 0x6A));
+}
+EGGROLL_INLINE void swap_if_odd(Bits q, Real& a, Real& b) {
+    const __mmask16 odd =
+        _mm512_test_epi32_mask(reinterpret_cast<__m512i>(q.v), _mm512_set1_epi32(1));
+    const VFloat x = _mm512_mask_blend_ps(odd, a.v, b.v);
+    b = VFloat(_mm512_mask_blend_ps(odd, b.v, a.v));
+    a = x;
+}
+
+#elif defined(__AVX2__) && defined(__FMA__)
+
+EGGROLL_INLINE Wide wide_mul(Wide a, Wide b) {
+    return reinterpret_cast<V64>(
+        _mm256_mul_epu32(reinterpret_cast<__m256i>(a.v), reinterpret_cast<__m256i>(b.v)));
+}
+EGGROLL_INLINE Real fma_rn(Real a, Real b, Real c) { return _mm256_fmadd_ps(a.v, b.v, c.v); }
+EGGROLL_INLINE Real sqrt_rn(Real a) { return _mm256_sqrt_ps(a.v); }
+/// There is no unsigned conversion: both halves are exact and the fma rounds once.
+EGGROLL_INLINE Real uint_to_float_rn(Bits a) {
+    return fma_rn(int_to_float_rn(a.v >> 16), 65536.0f, int_to_float_rn(a & 0xFFFFu));
+}
+EGGROLL_INLINE Wide xor3(Wide a, Wide b, Wide c) { return a ^ b ^ c; }
+EGGROLL_INLINE Real flip_sign(Real x, Bits s) { return as_float(as_bits(x) ^ (s & 0x80000000u)); }
+EGGROLL_INLINE void swap_if_odd(Bits q, Real& a, Real& b) {
+    const VFloat odd = as_float(q << 31).v;  // blendv looks at the top bit
+    const VFloat x = _mm256_blendv_ps(a.v, b.v, odd);
+    b = VFloat(_mm256_blendv_ps(b.v, a.v, odd));
+    a = x;
+}
+
+#else  // Lane by lane: right everywhere, fast where the compiler finds the instructions.
+
+EGGROLL_INLINE Wide wide_mul(Wide a, Wide b) {
+    return (a.v & 0xFFFFFFFFu) * (b.v & 0xFFFFFFFFu);
+}
+EGGROLL_INLINE Real fma_rn(Real a, Real b, Real c) {
+    for (int i = 0; i < 2 * kLanes; ++i) a.v[i] = detail::fma_rn(a.v[i], b.v[i], c.v[i]);
+    return a;
+}
+EGGROLL_INLINE Real sqrt_rn(Real a) {
+    for (int i = 0; i < 2 * kLanes; ++i) a.v[i] = detail::sqrt_rn(a.v[i]);
+    return a;
+}
+/// Both halves and the product are exact and the sum rounds once, contracted or not.
+EGGROLL_INLINE Real uint_to_float_rn(Bits a) {
+    return int_to_float_rn(a.v >> 16).v * 65536.0f + int_to_float_rn(a & 0xFFFFu).v;
+}
+EGGROLL_INLINE Wide xor3(Wide a, Wide b, Wide c) { return a ^ b ^ c; }
+EGGROLL_INLINE Real flip_sign(Real x, Bits s) { return as_float(as_bits(x) ^ (s & 0x80000000u)); }
+EGGROLL_INLINE void swap_if_odd(Bits q, Real& a, Real& b) {
+    const V32 odd = -(q.v & 1u);
+    const V32 change = (as_bits(a).v ^ as_bits(b).v) & odd;
+    a = as_float(as_bits(a) ^ change);
+    b = as_float(as_bits(b) ^ change);
+}
+
+#endif
+
+/// Shuffles within each 128-bit part of four: 0..3 are those of a, 4..7 those of b.
+template <int k0, int k1, int k2, int k3>
+EGGROLL_INLINE VFloat shuffle(VFloat a, VFloat b) {
+    constexpr auto from = [](int lane) {
+        constexpr int kFrom[4] = {k0, k1, k2, k3};
+        const int f = kFrom[lane % 4];
+        return (f < 4 ? f : 2 * kLanes + f - 4) + lane / 4 * 4;
+    };
+#if defined(__AVX512F__)
+    return __builtin_shufflevector(a, b, from(0), from(1), from(2), from(3), from(4), from(5),
+                                   from(6), from(7), from(8), from(9), from(10), from(11),
+                                   from(12), from(13), from(14), from(15));
+#elif defined(__AVX2__) && defined(__FMA__)
+    return __builtin_shufflevector(a, b, from(0), from(1), from(2), from(3), from(4), from(5),
+                                   from(6), from(7));
+#else
+    return __builtin_shufflevector(a, b, from(0), from(1), from(2), from(3));
+#endif
+}
+
+/// Low, or high, halves of two Wides: lanes 2L, 2L + 1 of a and then of b in part L.
+EGGROLL_INLINE Bits pack_low(Wide a, Wide b) {
+    return as_bits(shuffle<0, 2, 4, 6>(reinterpret_cast<VFloat>(a.v),
+                                       reinterpret_cast<VFloat>(b.v)));
+}
+EGGROLL_INLINE Bits pack_high(Wide a, Wide b) {
+    return as_bits(shuffle<1, 3, 5, 7>(reinterpret_cast<VFloat>(a.v),
+                                       reinterpret_cast<VFloat>(b.v)));
+}
+
+// A group of kLanes blocks is worked on as two vectors: `even` packed from their words 0 and 2,
+// `odd` from words 1 and 3. Interleaving makes whole blocks of them again: those of the lanes 2L
+// form the first half of the output, those of the lanes 2L + 1 the second.
+
+constexpr int kGroup = 4 * kLanes;  // elements
+
+/// The block, within its group, that lane i works on.
+constexpr int block_of_lane(int i) { return i % 2 * (kLanes / 2) + i / 2; }
+
+template <class Number>
+EGGROLL_INLINE void store_group(Number* out, Real even, Real odd) {
+    const VFloat low = shuffle<0, 4, 1, 5>(even.v, odd.v);   // 0 1 of 2L, 0 1 of 2L + 1
+    const VFloat high = shuffle<2, 6, 3, 7>(even.v, odd.v);  // 2 3 of 2L, 2 3 of 2L + 1
+    const VFloat first = shuffle<0, 1, 4, 5>(low, high);
+    const VFloat second = shuffle<2, 3, 6, 7>(low, high);
+    __builtin_memcpy(out, &first, sizeof(first));
+    __builtin_memcpy(out + kGroup / 2, &second, sizeof(second));
+}
+
+// --- Vectors side by side: independent work for the long latencies ------------------------------
+// Two<T> has the operations of T; Two<Two<T>> stands for four vectors.
+
+template <class T>
+struct Two {
+    using Scalar = typename T::Scalar;
+    T a, b;
+    Two() = default;
+    EGGROLL_INLINE Two(T x, T y) : a(x), b(y) {}
+    EGGROLL_INLINE Two(Scalar x) : a(x), b(x) {}
+
+    friend EGGROLL_INLINE Two operator+(Two x, Two y) { return {x.a + y.a, x.b + y.b}; }
+    friend EGGROLL_INLINE Two operator-(Two x, Two y) { return {x.a - y.a, x.b - y.b}; }
+    friend EGGROLL_INLINE Two operator&(Two x, Two y) { return {x.a & y.a, x.b & y.b}; }
+    friend EGGROLL_INLINE Two operator^(Two x, Two y) { return {x.a ^ y.a, x.b ^ y.b}; }
+    friend EGGROLL_INLINE Two operator<<(Two x, int n) { return {x.a << n, x.b << n}; }
+    friend EGGROLL_INLINE Two xor3(Two x, Two y, Two z) {
+        return {xor3(x.a, y.a, z.a), xor3(x.b, y.b, z.b)};
+    }
+    friend EGGROLL_INLINE Two wide_mul(Two x, Two y) {
+        return {wide_mul(x.a, y.a), wide_mul(x.b, y.b)};
+    }
+    friend EGGROLL_INLINE Two high_half(Two x) { return {high_half(x.a), high_half(x.b)}; }
+    friend EGGROLL_INLINE Two mul_rn(Two x, Two y) { return {mul_rn(x.a, y.a), mul_rn(x.b, y.b)}; }
+    friend EGGROLL_INLINE Two sub_rn(Two x, Two y) { return {sub_rn(x.a, y.a), sub_rn(x.b, y.b)}; }
+    friend EGGROLL_INLINE Two fma_rn(Two x, Two y, Two z) {
+        return {fma_rn(x.a, y.a, z.a), fma_rn(x.b, y.b, z.b)};
+    }
+    friend EGGROLL_INLINE Two sqrt_rn(Two x) { return {sqrt_rn(x.a), sqrt_rn(x.b)}; }
+};
+template <class T>
+Two(T, T) -> Two<T>;
+
+template <class T>
+EGGROLL_INLINE auto pack_low(Two<T> x, Two<T> y) {
+    return Two(pack_low(x.a, y.a), pack_low(x.b, y.b));
+}
+template <class T>
+EGGROLL_INLINE auto pack_high(Two<T> x, Two<T> y) {
+    return Two(pack_high(x.a, y.a), pack_high(x.b, y.b));
+}
+template <class T>
+EGGROLL_INLINE auto as_bits(Two<T> x) {
+    return Two(as_bits(x.a), as_bits(x.b));
+}
+template <class T>
+EGGROLL_INLINE auto as_float(Two<T> x) {
+    return Two(as_float(x.a), as_float(x.b));
+}
+template <class T>
+EGGROLL_INLINE auto uint_to_float_rn(Two<T> x) {
+    return Two(uint_to_float_rn(x.a), uint_to_float_rn(x.b));
+}
+template <class T>
+EGGROLL_INLINE auto int_to_float_rn(Two<T> x) {
+    return Two(int_to_float_rn(x.a), int_to_float_rn(x.b));
+}
+template <class T, class B>
+EGGROLL_INLINE Two<T> flip_sign(Two<T> x, Two<B> s) {
+    return {flip_sign(x.a, s.a), flip_sign(x.b, s.b)};
+}
+template <class T, class B>
+EGGROLL_INLINE void swap_if_odd(Two<B> q, Two<T>& x, Two<T>& y) {
+    swap_if_odd(q.a, x.a, y.a);
+    swap_if_odd(q.b, x.b, y.b);
+}
+
+/// How many vectors a T stands for.
+template <class T>
+constexpr int kVectors = sizeof(T) / kVectorBytes;
+
+template <class Number, class T>
+EGGROLL_INLINE void store_group(Number* out, Two<T> even, Two<T> odd) {
+    store_group(out, even.a, odd.a);
+    store_group(out + kVectors<T> * kGroup, even.b, odd.b);
+}
+
+// --- Philox -------------------------------------------------------------------------------------
+
+/// The keys of all rounds.
+struct Keys {
+    uint64_t round[kPhiloxRounds][2];
+    Bits last;  // those of the last round, where words 0 and 2 are packed
+
+    explicit Keys(uint64_t seed) {
+        uint32_t key0 = static_cast<uint32_t>(seed), key1 = static_cast<uint32_t>(seed >> 32);
+        for (auto& key : round) {
+            key[0] = key0;
+            key[1] = key1;
+            key0 += kPhiloxWeyl0;
+            key1 += kPhiloxWeyl1;
+        }
+        for (int i = 0; i < 2 * kLanes; ++i) {
+            last.v[i] = static_cast<uint32_t>(round[kPhiloxRounds - 1][i / 2 % 2]);
+        }
+    }
+};
+
+template <class B>
+EGGROLL_INLINE B splat(Bits x) {
+    if constexpr (kVectors<B> == 1) {
+        return x;
+    } else {
+        const auto half = splat<decltype(B::a)>(x);
+        return {half, half};
+    }
+}
+
+template <class W>
+struct Counter {
+    W x, y, z, w;
+};
+
+/// Rounds kFirst..9 and the packing: words 0 and 2 of the blocks to `even`, 1 and 3 to `odd`.
+template <int kFirst, class W, class B>
+EGGROLL_INLINE void last_rounds(Counter<W> c, const Keys& keys, B& even, B& odd) {
+    const W mul0 = uint64_t{kPhiloxMul0}, mul1 = uint64_t{kPhiloxMul1};
+#pragma GCC unroll 10
+    for (int i = kFirst; i < kPhiloxRounds - 1; ++i) {
+        const W p0 = wide_mul(c.x, mul0), p1 = wide_mul(c.z, mul1);
+        c.x = xor3(high_half(p1), c.y, keys.round[i][0]);
+        c.y = p1;
+        c.z = xor3(high_half(p0), c.w, keys.round[i][1]);
+        c.w = p0;
+    }
+    const W p0 = wide_mul(c.x, mul0), p1 = wide_mul(c.z, mul1);
+    even = pack_high(p1, p0) ^ pack_low(c.y, c.w) ^ splat<B>(keys.last);
+    odd = pack_low(p1, p0);
+}
+
+/// A stream: the rounds as far as they do not depend on the block.
+struct Stream {
+    Keys keys;
+    uint64_t z1, x2, z2, z3;  // what is xored into these words in the rounds 0..2
+
+    explicit Stream(const NoiseStream& s) : keys(s.seed) {
+        const uint64_t p1 = uint64_t{kPhiloxMul1} * s.pair;
+        const uint32_t x1 = static_cast<uint32_t>(p1 >> 32) ^ s.parameter ^
+                            static_cast<uint32_t>(keys.round[0][0]);
+        const uint64_t p0 = uint64_t{kPhiloxMul0} * x1;
+        z1 = s.generation ^ keys.round[0][1];
+        x2 = p1 ^ keys.round[1][0];
+        z2 = (p0 >> 32) ^ keys.round[1][1];
+        z3 = p0 ^ keys.round[2][1];
+    }
+};
+
+/// The first products of Philox, which grow evenly with the block.
+EGGROLL_INLINE void first_products(uint64_t block, Wide& p0) {
+    V64 lanes{};
+    for (int i = 0; i < kLanes; ++i) lanes[i] = static_cast<uint64_t>(block_of_lane(i));
+    p0 = Wide(kPhiloxMul0 * block) + Wide(kPhiloxMul0 * lanes);
+}
+template <class T>
+EGGROLL_INLINE void first_products(uint64_t block, Two<T>& p0) {
+    first_products(block, p0.a);
+    first_products(block + kVectors<T> * kLanes, p0.b);
+}
+
+/// The words of the groups that start at `block`.
+template <class W, class B>
+EGGROLL_INLINE void group_words(const Stream& s, uint64_t block, B& even, B& odd) {
+    const W mul0 = uint64_t{kPhiloxMul0}, mul1 = uint64_t{kPhiloxMul1};
+    Counter<W> c;
+    first_products(block, c.w);
+    c.z = high_half(c.w) ^ W(s.z1);
+    c.y = wide_mul(c.z, mul1);
+    c.x = high_half(c.y) ^ W(s.x2);
+    c.z = c.w ^ W(s.z2);
+    const W p0 = wide_mul(c.x, mul0), p1 = wide_mul(c.z, mul1);
+    c.x = xor3(high_half(p1), c.y, s.keys.round[2][0]);
+    c.y = p1;
+    c.z = high_half(p0) ^ W(s.z3);
+    c.w = p0;
+    last_rounds<3>(c, s.keys, even, odd);
+}
+
+// --- Groups of blocks -------------------------------------------------------------------------------------
+
+template <class B>
+EGGROLL_INLINE void store_words(uint32_t* out, B even, B odd) {
+    store_group(out, as_float(even), as_float(odd));
+}
+template <class B>
+EGGROLL_INLINE void store_words(float* out, B even, B odd) {
+    decltype(as_float(even)) sine, cosine;
+    box_muller(even, odd, sine, cosine);
+    store_group(out, sine, cosine);
+}
+
+/// As many groups side by side as W has vectors, from element 4 * block of the stream on.
+template <class W, class Number>
+EGGROLL_INLINE void groups(const Stream& s, uint64_t block, Number* out) {
+    decltype(pack_low(W(), W())) even, odd;
+    group_words<W>(s, block, even, odd);
+    store_words(out, even, odd);
+}
+
+/// groups<W> as long as n holds them.
+template <class W, class Number>
+EGGROLL_INLINE void fill_groups(const Stream& s, uint64_t& block, Number*& out, int64_t& n) {
+    constexpr int64_t kCount = kVectors<W> * kGroup;
+    for (; n >= kCount; n -= kCount, out += kCount, block += kCount / 4) groups<W>(s, block, out);
+}
+
+/// Elements skip..skip+n-1 of a group.
+template <class Number>
+void part_of_group(const Stream& s, uint64_t block, int64_t skip, Number* out, int64_t n) {
+    Number elements[kGroup];
+    groups<Wide>(s, block, elements);
+    __builtin_memcpy(out, elements + skip, static_cast<size_t>(n) * sizeof(Number));
+}
+
+// --- Fills --------------------------------------------------------------------------------------
+
+template <class Number>
+EGGROLL_INLINE void fill(const NoiseStream& stream, uint64_t first, Number* out, int64_t n) {
+    if (n <= 0) return;
+    const Stream s(stream);
+    uint64_t block = first / 4;
+    if (const int64_t skip = static_cast<int64_t>(first % 4); skip > 0) {
+        const int64_t count = n < kGroup - skip ? n : kGroup - skip;
+        part_of_group(s, block, skip, out, count);
+        block += kLanes;
+        out += count;
+        n -= count;
+    }
+    fill_groups<Two<Two<Wide>>>(s, block, out, n);
+    fill_groups<Two<Wide>>(s, block, out, n);
+    fill_groups<Wide>(s, block, out, n);
+    if (n > 0) part_of_group(s, block, 0, out, n);
+}
+
+EGGROLL_INLINE void load(const uint64_t* from, Wide& x) { __builtin_memcpy(&x, from, sizeof(x)); }
+template <class T>
+EGGROLL_INLINE void load(const uint64_t* from, Two<T>& x) {
+    load(from, x.a);
+    load(from + kVectors<T> * kLanes, x.b);
+}
+
+/// Collects blocks of any streams that share seed, parameter and generation, one a lane, and
+/// computes them when the lanes are full.
+class Collector {
+public:
+    explicit Collector(const NoiseStream& s)
+        : keys_(s.seed), parameter_(s.parameter), generation_(s.generation) {}
+
+    /// Elements skip..skip+n-1 of a block, at most to its end, are to be written to out.
+    EGGROLL_INLINE void add(uint64_t block, uint32_t pair, int skip, int n, float* out) {
+        const int in_group = slots_ % kLanes;
+        const int lane = slots_ - in_group + in_group % (kLanes / 2) * 2 + in_group / (kLanes / 2);
+        block_[lane] = block;
+        pair_[lane] = pair;
+        part_[slots_] = {out, skip, n};
+        if (++slots_ == kSlots) flush();
+    }
+
+    void flush() {
+        if (slots_ <= kLanes) {
+            compute<Wide>();
+        } else {
+            compute<Two<Two<Wide>>>();
+        }
+        slots_ = 0;
+    }
+
+private:
+    struct Part {
+        float* out;
+        int skip, n;
+    };
+    static constexpr int kSlots = 4 * kLanes;
+
+    template <class W>
+    EGGROLL_INLINE void compute() {
+        W block, pair;
+        load(block_, block);
+        load(pair_, pair);
+        decltype(pack_low(block, pair)) even, odd;
+        last_rounds<0>(Counter<W>{block, uint64_t{parameter_}, pair, uint64_t{generation_}}, keys_,
+                       even, odd);
+        float elements[kVectors<W> * kGroup];
+        store_words(elements, even, odd);
+        for (int i = 0; i < slots_; ++i) {
+            const Part& part = part_[i];
+            if (part.n == 4) {
+                __builtin_memcpy(part.out, elements + 4 * i, 4 * sizeof(float));
+            } else {
+                const float* from = elements + 4 * i + part.skip;
+                for (int e = 0; e < part.n; ++e) part.out[e] = from[e];
+            }
+        }
+    }
+
+    Keys keys_;
+    uint32_t parameter_, generation_;
+    int slots_ = 0;  // blocks collected
+    uint64_t block_[kSlots] = {}, pair_[kSlots] = {};  // by lane
+    Part part_[kSlots];                                // in the order of the output
+};
+
+}  // namespace
+
+void fill_words(const NoiseStream& stream, uint64_t first, uint32_t* out, int64_t n) {
+    fill(stream, first, out, n);
+}
+
+void fill_normal(const NoiseStream& stream, uint64_t first, float* out, int64_t n) {
+    fill(stream, first, out, n);
+}
+
+void fill_normal_many(const NoiseStream& stream, uint32_t pair_count, uint64_t first, int64_t n,
+                      float* out, int64_t stride) {
+    if (n <= 0) return;
+    // Whole groups stream by stream; what is left before and behind them block by block.
+    const int64_t head = static_cast<int64_t>((4 - first % 4) % 4);
+    const int64_t grouped = n > head ? (n - head) / kGroup * kGroup : 0;
+    const int64_t grouped_begin = grouped > 0 ? head : n;
+    const int64_t grouped_end = grouped_begin + grouped;
+    Collector rest(stream);
+    NoiseStream s = stream;
+    for (uint32_t i = 0; i < pair_count; ++i, ++s.pair, out += stride) {
+        if (grouped > 0) fill(s, first + static_cast<uint64_t>(head), out + head, grouped);
+        for (int64_t e = 0; e < n;) {
+            if (e == grouped_begin) e = grouped_end;
+            if (e == n) break;
+            const uint64_t element = first + static_cast<uint64_t>(e);
+            const int skip = static_cast<int>(element % 4);
+            const int count = static_cast<int>(n - e < 4 - skip ? n - e : 4 - skip);
+            rest.add(element / 4, s.pair, skip, count, out + e);
+            e += count;
+        }
+    }
+    rest.flush();
+}
+
+void normals_from_words(const uint32_t* words, float* out, int64_t n) {
+    for (int64_t i = 0; i < n; i += kGroup) {
+        uint32_t in[kGroup] = {};
+        float elements[kGroup];
+        const size_t count = static_cast<size_t>(n - i < kGroup ? n - i : kGroup);
+        __builtin_memcpy(in, words + i, count * sizeof(uint32_t));
+        VFloat first, second;
+        __builtin_memcpy(&first, in, sizeof(first));
+        __builtin_memcpy(&second, in + kGroup / 2, sizeof(second));
+        const VFloat low = shuffle<0, 1, 4, 5>(first, second);
+        const VFloat high = shuffle<2, 3, 6, 7>(first, second);
+        const Real even = shuffle<0, 2, 4, 6>(low, high), odd = shuffle<1, 3, 5, 7>(low, high);
+        store_words(elements, as_bits(even), as_bits(odd));
+        __builtin_memcpy(out + i, elements, count * sizeof(float));
+    }
+}
+
+}  // namespace eggroll::EGGROLL_CPU_NS

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: MIT
+#include "cpu/kernels.h"
+#include "cpu/threads.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace eggroll::EGGROLL_CPU_NS {
+
+namespace {
+
+/// Elements a thread takes at a time.
+constexpr int64_t kRun = 64 * 1024;
+
+template <class F>
+void in_runs(int64_t n, F f) {
+    cpu::parallel_for((n + kRun - 1) / kRun,
+                      [&](int64_t run) { f(run * kRun, std::min(n, (run + 1) * kRun)); });
+}
+
+}  // namespace
+
+bool all_finite(const float* x, int64_t n) {
+    // x − x is 0 for a finite x and NaN otherwise; a sum of zeros stays 0.
+    float part[16] = {};
+    int64_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        for (int l = 0; l < 16; ++l) part[l] += x[i + l] - x[i + l];
+    }
+    for (; i < n; ++i) part[0] += x[i] - x[i];
+    for (const float p : part) {
+        if (p != 0.0f) return false;
+    }
+    return true;
+}
+
+void optimize(const OptimizeArgs& args) {
+    const float lr = args.block->lr;
+    float *value = args.value, *m = args.first_moment, *v = args.second_moment;
+    const float* g = args.g;
+    switch (args.rule) {
+        case Rule::sgd:
+            return in_runs(args.n, [=](int64_t first, int64_t last) {
+                for (int64_t i = first; i < last; ++i) value[i] += lr * g[i];
+            });
+        case Rule::momentum:
+            return in_runs(args.n, [=, beta = args.beta1](int64_t first, int64_t last) {
+                for (int64_t i = first; i < last; ++i) {
+                    m[i] = beta * m[i] + g[i];
+                    value[i] += lr * m[i];
+                }
+            });
+        case Rule::adam:
+            break;
+    }
+    const auto t = static_cast<double>(args.block->updates + 1);
+    const float beta1 = args.beta1, beta2 = args.beta2, eps = args.eps;
+    const auto step = static_cast<float>(static_cast<double>(lr) /
+                                         (1.0 - std::pow(static_cast<double>(beta1), t)));
+    const auto bias2 = static_cast<float>(1.0 / (1.0 - std::pow(static_cast<double>(beta2), t)));
+    in_runs(args.n, [=](int64_t first, int64_t last) {
+        for (int64_t i = first; i < last; ++i) {
+            m[i] = beta1 * m[i] + (1.0f - beta1) * g[i];
+            v[i] = beta2 * v[i] + (1.0f - beta2) * g[i] * g[i];
+            value[i] += step * m[i] / (std::sqrt(v[i] * bias2) + eps);
+        }
+    });
+}
+
+}  // namespace eggroll::EGGROLL_CPU_NS

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: MIT
+#include "cpu/threads.h"
+
+#include <eggroll/threads.h>
+
+#include <algorithm>
+#include <atomic>
+#include <charconv>
+#include <condition_variable>
+#include <cstdlib>
+#include <deque>
+#include <exception>
+#include <fstream>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#if defined(__linux__)
+#include <sched.h>
+#endif
+
+namespace eggroll {
+namespace cpu {
+namespace {
+
+constexpr int kMaxThreads = 1024;
+
+/// One call of run_chunks. Lives on the caller's stack; `users` keeps it there.
+struct Job {
+    Job(int64_t chunks, detail::ChunkFunction body, void* of)
+        : count(chunks), function(body), context(of) {}
+
+    int64_t count;
+    detail::ChunkFunction function;
+    void* context;
+    std::atomic<int64_t> next{0};
+    int users = 0;  // workers inside; guarded by the pool's mutex
+    std::mutex error_mutex;
+    std::exception_ptr error;
+    int64_t error_index = 0;
+};
+
+thread_local bool inside_chunk = false;
+
+void work_on(Job& job) {
+    inside_chunk = true;
+    for (int64_t i; (i = job.next.fetch_add(1, std::memory_order_relaxed)) < job.count;) {
+        try {
+            job.function(job.context, i);
+        } catch (...) {
+            const std::scoped_lock lock(job.error_mutex);
+            if (!job.error || i < job.error_index) {
+                job.error = std::current_exception();
+                job.error_index = i;
+            }
+        }
+    }
+    inside_chunk = false;
+}
+
+/// Workers that help whoever has chunks to run. Several threads may bring jobs at once.
+class Pool {
+public:
+    ~Pool() { resize(1); }
+
+    int size() {
+        const std::scoped_lock lock(mutex_);
+        return static_cast<int>(workers_.size()) + 1;
+    }
+
+    void resize(int threads) {
+        std::vector<std::thread> retired;
+        {
+            const std::scoped_lock lock(mutex_);
+            generation_++;
+            retired.swap(workers_);
+        }
+        wake_.notify_all();
+        for (std::thread& worker : retired) worker.join();
+        const std::scoped_lock lock(mutex_);
+        for (int i = 1; i < threads; ++i) {
+            workers_.emplace_back([this, born = generation_] { serve(born); });
+        }
+    }
+
+    void run(Job& job) {
+        {
+            const std::scoped_lock lock(mutex_);
+            jobs_.push_back(&job);
+        }
+        wake_.notify_all();
+        work_on(job);
+        std::unique_lock lock(mutex_);
+        std::erase(jobs_, &job);
+        idle_.wait(lock, [&] { return job.users == 0; });
+    }
+
+private:
+    void serve(int64_t born) {
+        std::unique_lock lock(mutex_);
+        for (;;) {
+            wake_.wait(lock, [&] { return generation_ != born || !jobs_.empty(); });
+            if (generation_ != born) return;
+            Job& job = *jobs_.front();
+            ++job.users;
+            lock.unlock();
+            work_on(job);
+            lock.lock();
+            // Nothing is left to start: nobody else needs to look at it.
+            std::erase(jobs_, &job);
+            if (--job.users == 0) idle_.notify_all();
+        }
+    }
+
+    std::mutex mutex_;
+    std::condition_variable wake_, idle_;
+    std::deque<Job*> jobs_;
+    std::vector<std::thread> workers_;
+    int64_t generation_ = 0;
+};
+
+/// Processors' worth of time the container grants (cgroup v2, then v1); 0 when unlimited.
+int container_limit() {
+    const auto read = [](const char* path) {
+        std::ifstream file(path);
+        std::string first, second;
+        file >> first >> second;
+        return std::pair(first, second);
+    };
+    const auto ratio = [](const std::string& quota, const std::string& period) {
+        const double q = std::strtod(quota.c_str(), nullptr);
+        const double p = std::strtod(period.c_str(), nullptr);
+        return q > 0 && p > 0 ? static_cast<int>((q + p - 1) / p) : 0;
+    };
+    const auto [quota, period] = read("/sys/fs/cgroup/cpu.max");
+    if (const int limit = ratio(quota, period)) return limit;
+    return ratio(read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").first,
+                 read("/sys/fs/cgroup/cpu/cpu.cfs_period_us").first);
+}
+
+int default_threads() {
+    if (const char* text = std::getenv("EGGROLL_NUM_THREADS"); text != nullptr && *text != 0) {
+        const std::string value = text;
+        int n = 0;
+        const auto [end, status] = std::from_chars(value.data(), value.data() + value.size(), n);
+        if (status != std::errc() || *end != 0 || n < 1 || n > kMaxThreads) {
+            throw Error("[EGGROLL_NUM_THREADS] must be a number from 1 to " +
+                        std::to_string(kMaxThreads) + " but is \"" + value + "\"");
+        }
+        return n;
+    }
+    int n = static_cast<int>(std::thread::hardware_concurrency());
+#if defined(__linux__)
+    cpu_set_t allowed;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) == 0) n = CPU_COUNT(&allowed);
+#endif
+    if (const int limit = container_limit()) n = std::min(n, limit);
+    return std::clamp(n, 1, kMaxThreads);
+}
+
+Pool& pool() {
+    static Pool instance;
+    static const bool sized = (instance.resize(default_threads()), true);
+    (void)sized;
+    return instance;
+}
+
+}  // namespace
+
+void run_chunks(int64_t count, detail::ChunkFunction function, void* context) {
+    if (inside_chunk || count <= 1) {
+        for (int64_t i = 0; i < count; ++i) function(context, i);
+        return;
+    }
+    Job job(count, function, context);
+    pool().run(job);
+    if (job.error) std::rethrow_exception(job.error);
+}
+
+}  // namespace cpu
+
+int num_threads() {
+    return cpu::pool().size();
+}
+
+void set_num_threads(int n) {
+    if (n < 1 || n > cpu::kMaxThreads) {
+        throw Error("[set_num_threads] must be from 1 to " + std::to_string(cpu::kMaxThreads) +
+                    " but is " + std::to_string(n));
+    }
+    cpu::pool().resize(n);
+}
+
+}  // namespace eggroll

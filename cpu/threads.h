@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include "core/backend.h"
+
+namespace eggroll::cpu {
+
+/// Calls function(context, c) for c in 0..count-1 on the pool's threads and the caller's, each
+/// index once; returns when all are done. Called from inside such a function it runs on that thread
+/// alone. When some throw, the exception of the lowest index is passed on after all have ended.
+void run_chunks(int64_t count, detail::ChunkFunction function, void* context);
+
+/// The same for a lambda over the index.
+template <class F>
+void parallel_for(int64_t count, F&& body) {
+    run_chunks(
+        count, [](void* context, int64_t index) { (*static_cast<F*>(context))(index); }, &body);
+}
+
+}  // namespace eggroll::cpu

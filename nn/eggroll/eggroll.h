@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// All of libeggroll.
+
+#include <eggroll/activation.h>
+#include <eggroll/device.h>
+#include <eggroll/error.h>
+#include <eggroll/flatten.h>
+#include <eggroll/init.h>
+#include <eggroll/layer_norm.h>
+#include <eggroll/linear.h>
+#include <eggroll/loss.h>
+#include <eggroll/module.h>
+#include <eggroll/noise.h>
+#include <eggroll/objective.h>
+#include <eggroll/ops.h>
+#include <eggroll/optimizer.h>
+#include <eggroll/perturbation.h>
+#include <eggroll/safetensors.h>
+#include <eggroll/schedule.h>
+#include <eggroll/sequential.h>
+#include <eggroll/softmax.h>
+#include <eggroll/strategy.h>
+#include <eggroll/tensor.h>
+#include <eggroll/threads.h>
+#include <eggroll/version.h>
+#include <eggroll/view.h>

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: MIT
+#include <eggroll/loss.h>
+
+#include "core/storage.h"
+
+#include <eggroll/ops.h>
+
+#include <string>
+
+namespace eggroll {
+
+using detail::TensorAccess;
+
+namespace {
+
+/// `rows` is the part of y that the target must match: all of it, or all but the classes.
+Tensor per_member_loss(const char* name, detail::Loss kind, const Tensor& y, const Tensor& target) {
+    const bool labels = kind != detail::Loss::mse;
+    Shape rows = y.part_shape();
+    const bool has_classes = !rows.empty();
+    if (labels && has_classes) rows.pop_back();
+    if (y.size() == 0 || (labels && !has_classes) || target.part_shape() != rows ||
+        (target.is_per_member() && target.members() != y.members())) {
+        throw Error(std::string("[") + name + "] y is " + to_string(y.shape()) +
+                    (y.is_per_member() ? " per member" : "") + " but the " +
+                    (labels ? "labels are " : "target is ") + to_string(target.shape()) +
+                    (target.is_per_member() ? " per member" : ""));
+    }
+    const Dtype wanted = labels ? Dtype::i32 : Dtype::f32;
+    if (target.dtype() != wanted || y.dtype() != Dtype::f32) {
+        throw Error(std::string("[") + name + "] " +
+                    (labels ? "labels must hold int32 (Tensor::from_ints) and y float32"
+                            : "y and target must hold float32"));
+    }
+    if (y.device() != target.device()) {
+        throw Error(std::string("[") + name + "] y is on " + y.device().name() +
+                    " but the target on " + target.device().name());
+    }
+    const int64_t members = y.is_per_member() ? y.members() : 1;
+    Tensor out = TensorAccess::make(y.is_per_member() ? Shape{members} : Shape{}, y.device(),
+                                    Dtype::f32, y.is_per_member());
+    const int64_t count = element_count(rows);
+    TensorAccess::backend(y).loss({.kind = kind,
+                                   .y = TensorAccess::floats(y),
+                                   .target = labels ? nullptr : TensorAccess::floats(target),
+                                   .labels = labels ? TensorAccess::ints(target) : nullptr,
+                                   .per_member_target = target.is_per_member(),
+                                   .out = TensorAccess::floats(out),
+                                   .members = members,
+                                   .rows = labels ? count : 1,
+                                   .n = labels ? y.shape().back() : count});
+    return out;
+}
+
+}  // namespace
+
+Tensor mse(const Tensor& y, const Tensor& target) {
+    return per_member_loss("mse", detail::Loss::mse, y, target);
+}
+
+Tensor cross_entropy(const Tensor& y, const Tensor& labels) {
+    return per_member_loss("cross_entropy", detail::Loss::cross_entropy, y, labels);
+}
+
+Tensor accuracy(const Tensor& y, const Tensor& labels) {
+    return per_member_loss("accuracy", detail::Loss::accuracy, y, labels);
+}
+
+Objective loss::mse(const Tensor& target) {
+    return {"mse", [](const Tensor& y, const Tensor& t) { return -eggroll::mse(y, t); }, target};
+}
+
+Objective loss::cross_entropy(const Tensor& labels) {
+    return {"cross_entropy",
+            [](const Tensor& y, const Tensor& t) { return -eggroll::cross_entropy(y, t); }, labels};
+}
+
+Objective score::accuracy(const Tensor& labels) {
+    return {"accuracy", [](const Tensor& y, const Tensor& t) { return eggroll::accuracy(y, t); },
+            labels};
+}
+
+}  // namespace eggroll
