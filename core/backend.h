@@ -53,9 +53,10 @@ struct LinearArgs {
     Members members;  // count 0: unperturbed, then V = 1
     const float* x;   // (V,B,I), or (B,I) when shared_x
     bool shared_x;
-    const float* base;  // shared_x only: x Wᵀ (B,O), computed before by `product`
-    Operand w;          // (O,I)
-    Operand b;          // (O); value null: no bias
+    const float* base;    // shared_x only: x Wᵀ (B,O), computed before by `product`
+    const float* packed;  // W as `pack` lays it out; may be null
+    Operand w;            // (O,I)
+    Operand b;            // (O); value null: no bias
     Act act;
     float* y;
     int64_t batch, inputs, outputs;  // B, I, O
@@ -168,6 +169,9 @@ struct Backend {
     void (*fill_normal)(const NoiseStream& stream, uint64_t first, float* out, int64_t n);
 
     // Perturbed operations.
+    /// Floats that W (O,I) takes in the layout `linear` likes best; 0 if that is W's own.
+    int64_t (*packed_size)(int64_t outputs, int64_t inputs);
+    void (*pack)(const float* w, int64_t outputs, int64_t inputs, float* packed);
     /// y (rows,O) = x (rows,I) Wᵀ.
     void (*product)(const float* x, const float* w, float* y, int64_t rows, int64_t inputs,
                     int64_t outputs);
@@ -176,7 +180,7 @@ struct Backend {
     void (*perturb_vector)(const Members& members, const Operand& b, int64_t n, float* y);
     /// y (V,B,E) = table_p[ids]; ids (B), or (V,B) when own_ids. Ids were checked.
     void (*embedding)(const Members& members, const Operand& table, const int32_t* ids,
-                      bool own_ids, int64_t batch, int64_t rows, int64_t cols, float* y);
+                      bool own_ids, int64_t batch, int64_t cols, float* y);
 
     // Unperturbed operations.
     void (*unary)(Unary kind, const float* x, float* y, int64_t n);

@@ -66,31 +66,63 @@ EGGROLL_NOISE_FN void block_words(uint64_t seed, uint32_t block, uint32_t parame
 // --- The named operations on one number ---------------------------------------------------------
 
 #ifdef __CUDA_ARCH__
-EGGROLL_NOISE_FN float mul_rn(float a, float b) { return __fmul_rn(a, b); }
-EGGROLL_NOISE_FN float add_rn(float a, float b) { return __fadd_rn(a, b); }
-EGGROLL_NOISE_FN float sub_rn(float a, float b) { return __fsub_rn(a, b); }
-EGGROLL_NOISE_FN float fma_rn(float a, float b, float c) { return __fmaf_rn(a, b, c); }
-EGGROLL_NOISE_FN float sqrt_rn(float a) { return __fsqrt_rn(a); }
-EGGROLL_NOISE_FN float uint_to_float_rn(uint32_t a) { return __uint2float_rn(a); }
+EGGROLL_NOISE_FN float mul_rn(float a, float b) {
+    return __fmul_rn(a, b);
+}
+EGGROLL_NOISE_FN float add_rn(float a, float b) {
+    return __fadd_rn(a, b);
+}
+EGGROLL_NOISE_FN float sub_rn(float a, float b) {
+    return __fsub_rn(a, b);
+}
+EGGROLL_NOISE_FN float fma_rn(float a, float b, float c) {
+    return __fmaf_rn(a, b, c);
+}
+EGGROLL_NOISE_FN float sqrt_rn(float a) {
+    return __fsqrt_rn(a);
+}
+EGGROLL_NOISE_FN float uint_to_float_rn(uint32_t a) {
+    return __uint2float_rn(a);
+}
 EGGROLL_NOISE_FN float int_to_float_rn(uint32_t a) {
     return __int2float_rn(static_cast<int32_t>(a));
 }
-EGGROLL_NOISE_FN uint32_t as_bits(float a) { return __float_as_uint(a); }
-EGGROLL_NOISE_FN float as_float(uint32_t a) { return __uint_as_float(a); }
+EGGROLL_NOISE_FN uint32_t as_bits(float a) {
+    return __float_as_uint(a);
+}
+EGGROLL_NOISE_FN float as_float(uint32_t a) {
+    return __uint_as_float(a);
+}
 #else
 static_assert(__FLT_EVAL_METHOD__ == 0, "float operations must be rounded to float");
-EGGROLL_NOISE_FN float mul_rn(float a, float b) { return a * b; }
-EGGROLL_NOISE_FN float add_rn(float a, float b) { return a + b; }
-EGGROLL_NOISE_FN float sub_rn(float a, float b) { return a - b; }
-EGGROLL_NOISE_FN float fma_rn(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
-EGGROLL_NOISE_FN float sqrt_rn(float a) { return __builtin_sqrtf(a); }
-EGGROLL_NOISE_FN float uint_to_float_rn(uint32_t a) { return static_cast<float>(a); }
+EGGROLL_NOISE_FN float mul_rn(float a, float b) {
+    return a * b;
+}
+EGGROLL_NOISE_FN float add_rn(float a, float b) {
+    return a + b;
+}
+EGGROLL_NOISE_FN float sub_rn(float a, float b) {
+    return a - b;
+}
+EGGROLL_NOISE_FN float fma_rn(float a, float b, float c) {
+    return __builtin_fmaf(a, b, c);
+}
+EGGROLL_NOISE_FN float sqrt_rn(float a) {
+    return __builtin_sqrtf(a);
+}
+EGGROLL_NOISE_FN float uint_to_float_rn(uint32_t a) {
+    return static_cast<float>(a);
+}
 /// Of the two's complement number in `a`.
 EGGROLL_NOISE_FN float int_to_float_rn(uint32_t a) {
     return static_cast<float>(static_cast<int32_t>(a));
 }
-EGGROLL_NOISE_FN uint32_t as_bits(float a) { return __builtin_bit_cast(uint32_t, a); }
-EGGROLL_NOISE_FN float as_float(uint32_t a) { return __builtin_bit_cast(float, a); }
+EGGROLL_NOISE_FN uint32_t as_bits(float a) {
+    return __builtin_bit_cast(uint32_t, a);
+}
+EGGROLL_NOISE_FN float as_float(uint32_t a) {
+    return __builtin_bit_cast(float, a);
+}
 #endif
 
 /// x, its sign turned over where the top bit of s is set.
@@ -109,26 +141,26 @@ EGGROLL_NOISE_FN void swap_if_odd(uint32_t q, float& a, float& b) {
 
 // Coefficients: scripts/fit_noise_polynomials.py.
 // -2 ln(1 - h/2) = h + h^2 Q(h), relative error 0.515 * 2^-24
-inline constexpr float kLog0 = 0x1.fffffap-3f;  // 0.249999955
-inline constexpr float kLog1 = 0x1.5556f2p-4f;  // 0.0833348706
-inline constexpr float kLog2 = 0x1.00049cp-5f;  // 0.0312521979
-inline constexpr float kLog3 = 0x1.98d2e8p-7f;  // 0.0124763139
-inline constexpr float kLog4 = 0x1.535d88p-8f;  // 0.00517830439
-inline constexpr float kLog5 = 0x1.3185a6p-9f;  // 0.00233094837
-inline constexpr float kLog6 = 0x1.25055p-10f;  // 0.00111778546
+inline constexpr float kLog0 = 0x1.fffffap-3f;   // 0.249999955
+inline constexpr float kLog1 = 0x1.5556f2p-4f;   // 0.0833348706
+inline constexpr float kLog2 = 0x1.00049cp-5f;   // 0.0312521979
+inline constexpr float kLog3 = 0x1.98d2e8p-7f;   // 0.0124763139
+inline constexpr float kLog4 = 0x1.535d88p-8f;   // 0.00517830439
+inline constexpr float kLog5 = 0x1.3185a6p-9f;   // 0.00233094837
+inline constexpr float kLog6 = 0x1.25055p-10f;   // 0.00111778546
 inline constexpr float kLog7 = 0x1.65c6d8p-12f;  // 0.000341202482
 
 // sin(2 pi r) = r S(r^2), |r| <= 1/8, relative error 0.502 * 2^-24
-inline constexpr float kSin0 = 0x1.921fb6p2f;  // 6.28318548
+inline constexpr float kSin0 = 0x1.921fb6p2f;   // 6.28318548
 inline constexpr float kSin1 = -0x1.4abbc2p5f;  // -41.3416786
-inline constexpr float kSin2 = 0x1.465e4p6f;  // 81.592041
+inline constexpr float kSin2 = 0x1.465e4p6f;    // 81.592041
 inline constexpr float kSin3 = -0x1.2d9302p6f;  // -75.3935623
 
 // cos(2 pi r) = 1 + r^2 C(r^2), |r| <= 1/8, relative error 0.032 * 2^-24
 inline constexpr float kCos0 = -0x1.3bd3ccp4f;  // -19.7392082
-inline constexpr float kCos1 = 0x1.03c1d6p6f;  // 64.9392929
+inline constexpr float kCos1 = 0x1.03c1d6p6f;   // 64.9392929
 inline constexpr float kCos2 = -0x1.55c648p6f;  // -85.443634
-inline constexpr float kCos3 = 0x1.d9d50cp5f;  // 59.2290268
+inline constexpr float kCos3 = 0x1.d9d50cp5f;   // 59.2290268
 
 // -2 ln 2 per unit of the exponent field, whose unit is 2^23
 inline constexpr float kLogStep = -0x1.62e43p-23f;  // relative error 0.046 * 2^-24

@@ -156,10 +156,15 @@ Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b, const View& vie
     args.batch = perturbed ? rows : rows * std::max<int64_t>(members, 1);
     args.shared_x = !x.is_per_member();
 
-    Tensor base;
-    if (!view.is_centre() && args.shared_x) {
-        base = ViewAccess::scope(view)->shared_product(x, w, rows, inputs, outputs);
-        args.base = TensorAccess::floats(base);
+    Tensor base, packed;
+    if (const detail::Scope* scope = ViewAccess::scope(view)) {
+        if (args.shared_x) {
+            base = scope->shared_product(x, w, rows, inputs, outputs);
+            args.base = TensorAccess::floats(base);
+        } else {
+            packed = scope->packed(w);
+            if (packed.size() > 0) args.packed = TensorAccess::floats(packed);
+        }
     }
     Tensor y = TensorAccess::make(with_members(members, part), x.device(), Dtype::f32, members > 0);
     args.y = TensorAccess::floats(y);
@@ -216,7 +221,7 @@ Tensor embedding(const Tensor& ids, const Tensor& table, const View& view) {
         TensorAccess::make(with_members(members, part), table.device(), Dtype::f32, members > 0);
     TensorAccess::backend(table).embedding(
         operand.perturbed ? ViewAccess::members(view) : detail::Members{}, operand,
-        TensorAccess::ints(ids), ids.is_per_member(), batch, rows, cols, TensorAccess::floats(y));
+        TensorAccess::ints(ids), ids.is_per_member(), batch, cols, TensorAccess::floats(y));
     return y;
 }
 

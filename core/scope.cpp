@@ -28,11 +28,27 @@ Tensor Scope::shared_product(const Tensor& x, const Tensor& w, int64_t rows, int
                         rows, inputs, outputs);
         return y;
     };
-    // A tensor made inside the pass belongs to one chunk; only the input is seen by all of them.
-    if (TensorAccess::storage(x) != TensorAccess::storage(input)) return compute();
+    // What is made inside the pass belongs to one chunk and is soon gone, its memory another
+    // tensor's; only the input and the parameters are there for all of it.
+    if (TensorAccess::storage(x) != TensorAccess::storage(input) || table->find(w) == nullptr) {
+        return compute();
+    }
     const std::scoped_lock lock(mutex_);
     Tensor& known = products_[{TensorAccess::storage(w), TensorAccess::offset(x)}];
     if (known.size() == 0) known = compute();
+    return known;
+}
+
+Tensor Scope::packed(const Tensor& w) const {
+    const Backend& backend = TensorAccess::backend(w);
+    const int64_t size = backend.packed_size(w.dim(0), w.dim(1));
+    if (size == 0 || table->find(w) == nullptr) return {};  // not known to outlive the chunk
+    const std::scoped_lock lock(mutex_);
+    Tensor& known = packed_[TensorAccess::storage(w)];
+    if (known.size() == 0) {
+        known = TensorAccess::make({size}, w.device());
+        backend.pack(TensorAccess::floats(w), w.dim(0), w.dim(1), TensorAccess::floats(known));
+    }
     return known;
 }
 

@@ -5,9 +5,9 @@
 #include "cpu/kernels.h"
 #include "cpu/memory.h"
 #include "cpu/noise.h"
+#include "cpu/plan.h"
 #include "cpu/threads.h"
 
-#include <algorithm>
 #include <cstring>
 
 namespace eggroll::detail {
@@ -16,19 +16,6 @@ namespace {
 
 void copy(void* to, const void* from, size_t bytes) {
     if (bytes > 0) std::memmove(to, from, bytes);
-}
-
-/// Chunks of about 256 rows, fewer where rows are long, so that the activations of two layers stay
-/// in a core's second-level cache; small populations still make several chunks.
-int64_t plan_chunk(const PlanArgs& args) {
-    constexpr int64_t kActivationBytes = 512 * 1024;
-    constexpr int64_t kMinRows = 64, kMaxRows = 256, kMinChunks = 4, kFewestRows = 16;
-    const int64_t batch = std::max<int64_t>(args.rows, 1);
-    const int64_t widest = std::max<int64_t>(args.widest, 1);
-    const int64_t rows = std::clamp(kActivationBytes / (4 * widest), kMinRows, kMaxRows);
-    int64_t members = rows / batch;
-    members = std::min(members, std::max(args.pop_size / kMinChunks, kFewestRows / batch));
-    return std::max<int64_t>(2, members / 2 * 2);
 }
 
 }  // namespace
@@ -43,10 +30,12 @@ const Backend& cpu_backend() {
         .copy_to_host = copy,
         .copy = copy,
         .fill = isa::fill,
-        .plan_chunk = plan_chunk,
+        .plan_chunk = cpu::plan_chunk,
         .run_chunks = cpu::run_chunks,
         .fill_words = isa::fill_words,
         .fill_normal = isa::fill_normal,
+        .packed_size = isa::packed_size,
+        .pack = isa::pack,
         .product = isa::product,
         .linear = isa::linear,
         .perturb_vector = isa::perturb_vector,

@@ -12,12 +12,16 @@ namespace eggroll::EGGROLL_CPU_NS {
 using namespace eggroll::detail;
 
 // linear.cpp
+int64_t packed_size(int64_t outputs, int64_t inputs);
+void pack(const float* w, int64_t outputs, int64_t inputs, float* packed);
 void product(const float* x, const float* w, float* y, int64_t rows, int64_t inputs,
              int64_t outputs);
 void linear(const LinearArgs& args);
+
+// parameter.cpp
 void perturb_vector(const Members& members, const Operand& b, int64_t n, float* y);
 void embedding(const Members& members, const Operand& table, const int32_t* ids, bool own_ids,
-               int64_t batch, int64_t rows, int64_t cols, float* y);
+               int64_t batch, int64_t cols, float* y);
 
 // elementwise.cpp
 void fill(float* to, float value, int64_t n);

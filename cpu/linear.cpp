@@ -1,8 +1,15 @@
 // SPDX-License-Identifier: MIT
-#include "cpu/eigen.h"
+// y = act(x W_pᵀ + b_p) for a chunk of members.
+//
+// Members are taken in groups of whole pairs. A group's noise is drawn once per pair; t = x B_j is
+// formed while the rows of x are in cache; the product with W then adds t A_jᵀ, bias, bias noise
+// and ReLU while its sums are still in registers.
 #include "cpu/kernels.h"
 #include "cpu/memory.h"
 #include "cpu/noise.h"
+#include "cpu/plan.h"
+#include "cpu/product.h"
+#include "cpu/streams.h"
 #include "cpu/threads.h"
 
 #include <algorithm>
@@ -15,203 +22,274 @@ using cpu::Scratch;
 
 namespace {
 
-using Matrix = Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-using Map = Eigen::Map<Matrix>;
-using ConstMap = Eigen::Map<const Matrix>;
+/// Fewer rows are not worth laying W out for.
+constexpr int64_t kRowsToPack = 12;
 
-NoiseStream stream_of(const Members& members, uint32_t parameter, int64_t pair) {
-    return {members.block->seed, parameter, static_cast<uint32_t>(pair), members.block->generation};
+int64_t row_stride(int64_t outputs) {
+    return round_up(outputs, block_cols(outputs));
 }
 
-/// Where A begins in a matrix's stream: after B, on a block.
-uint64_t offset_of_a(int64_t inputs, int rank) {
-    return (static_cast<uint64_t>(inputs) * static_cast<uint64_t>(rank) + 3) / 4 * 4;
+/// The bias padded to whole blocks of columns; zeros where there is none.
+void pad_bias(const LinearArgs& args, float* padded) {
+    const int64_t stride = row_stride(args.outputs);
+    std::fill_n(padded, stride, 0.0f);
+    if (args.b.value != nullptr) std::copy_n(args.b.value, args.outputs, padded);
 }
 
-/// One pair's noise for a layer: B (I,r), Aᵀ (r,O), ε (O).
-class LayerNoise {
+/// Activations that are not part of the product's pass, over rows still in cache.
+void activate_rows(Act act, float* y, int64_t n) {
+    if (act != Act::relu) activate_row(act, y, n);
+}
+
+/// y (rows,O) = x Wᵀ by dot products.
+void narrow_product(const float* x, const float* w, float* y, int64_t rows, int64_t inputs,
+                    int64_t outputs) {
+    for (int64_t r = 0; r < rows; ++r) {
+        dot_rows(w, outputs, x + r * inputs, 1, inputs, y + r * outputs);
+    }
+}
+
+/// W laid out for the tiles: the caller's, or made here for this call.
+class PackedWeights {
 public:
-    explicit LayerNoise(const LinearArgs& args)
-        : args_(args),
-          rank_(args.w.perturbed ? args.w.rank : 0),
-          memory_(args.inputs * rank_ + 2 * args.outputs * rank_ + args.outputs),
-          b_(memory_.data()),
-          at_(b_ + args.inputs * rank_),
-          spare_(at_ + args.outputs * rank_),
-          eps_(spare_ + args.outputs * rank_) {}
-
-    void draw(int64_t pair) {
-        if (pair == pair_) return;
-        pair_ = pair;
-        const int64_t inputs = args_.inputs, outputs = args_.outputs;
-        if (rank_ > 0) {
-            const NoiseStream stream = stream_of(args_.members, args_.w.parameter, pair);
-            fill_normal(stream, 0, b_, inputs * rank_);
-            float* a = rank_ == 1 ? at_ : spare_;
-            fill_normal(stream, offset_of_a(inputs, rank_), a, outputs * rank_);
-            for (int64_t o = 0; rank_ > 1 && o < outputs; ++o) {
-                for (int k = 0; k < rank_; ++k) at_[k * outputs + o] = a[o * rank_ + k];
-            }
-        }
-        if (args_.b.perturbed) {
-            fill_normal(stream_of(args_.members, args_.b.parameter, pair), 0, eps_, outputs);
-        }
+    PackedWeights(const LinearArgs& args, bool wanted)
+        : own_(wanted && args.packed == nullptr ? packed_floats(args.outputs, args.inputs) : 0),
+          data_(args.packed) {
+        if (!wanted || data_ != nullptr) return;
+        pack_weights(args.w.value, args.outputs, args.inputs, own_.data());
+        data_ = own_.data();
     }
 
-    int rank() const { return rank_; }
-    const float* b() const { return b_; }
-    const float* at() const { return at_; }
-    const float* eps() const { return eps_; }
+    const float* data() const { return data_; }
 
 private:
-    const LinearArgs& args_;
-    int rank_;
-    Scratch memory_;
-    float *b_, *at_, *spare_, *eps_;
-    int64_t pair_ = -1;
+    Scratch own_;
+    const float* data_;
 };
 
-/// y[o] = from[o] + bias[o] + Σ_k t[k] Aᵀ[k][o].
-template <int kRank>
-void expand_row(const float* from, const float* bias, const float* t, const float* at, int64_t n,
-                float* y) {
-    for (int64_t o = 0; o < n; ++o) {
-        float sum = from[o] + bias[o];
-        for (int k = 0; k < kRank; ++k) sum += t[k] * at[k * n + o];
-        y[o] = sum;
-    }
-}
-
-void expand(int rank, const float* from, const float* bias, const float* t, const float* at,
-            int64_t n, float* y) {
-    switch (rank) {
-        case 0:
-            return expand_row<0>(from, bias, t, at, n, y);
-        case 1:
-            return expand_row<1>(from, bias, t, at, n, y);
-        case 2:
-            return expand_row<2>(from, bias, t, at, n, y);
-        case 3:
-            return expand_row<3>(from, bias, t, at, n, y);
-        case 4:
-            return expand_row<4>(from, bias, t, at, n, y);
-        default:
-            break;
-    }
-    expand_row<4>(from, bias, t, at, n, y);
-    for (int k = 4; k < rank; ++k) {
-        for (int64_t o = 0; o < n; ++o) y[o] += t[k] * at[k * n + o];
-    }
-}
-
-void unperturbed(const LinearArgs& args) {
-    constexpr int64_t kRows = 256;
-    const int64_t blocks = (args.batch + kRows - 1) / kRows;
-    cpu::parallel_for(blocks, [&](int64_t block) {
-        const int64_t first = block * kRows, rows = std::min(kRows, args.batch - first);
-        float* y = args.y + first * args.outputs;
-        if (args.base != nullptr) {
-            std::memcpy(y, args.base + first * args.outputs,
-                        static_cast<size_t>(rows * args.outputs) * sizeof(float));
-        } else {
-            product(args.x + first * args.inputs, args.w.value, y, rows, args.inputs, args.outputs);
-        }
-        for (int64_t r = 0; r < rows; ++r) {
-            float* row = y + r * args.outputs;
-            for (int64_t o = 0; args.b.value != nullptr && o < args.outputs; ++o) {
-                row[o] += args.b.value[o];
+/// The noise of one pair for this layer: Bᵀ (r,I), Aᵀ (r,stride), ε (stride).
+class PairNoise {
+public:
+    PairNoise(const LinearArgs& args, int rank, int64_t pairs)
+        : args_(args),
+          rank_(rank),
+          stride_(row_stride(args.outputs)),
+          slot_(rank * args.inputs + (rank + 1) * stride_),
+          memory_(pairs * slot_),
+          spare_(rank > 1 ? rank * std::max(args.inputs, args.outputs) : 0) {
+        for (int64_t s = 0; s < pairs; ++s) {
+            for (int k = 0; k <= rank; ++k) {  // the padding of Aᵀ and ε
+                std::fill_n(
+                    memory_.data() + s * slot_ + rank * args.inputs + k * stride_ + args.outputs,
+                    stride_ - args.outputs, 0.0f);
             }
-            activate_row(args.act, row, args.outputs);
         }
+    }
+
+    void draw(int64_t slot, int64_t pair) {
+        const GenerationBlock& block = *args_.members.block;
+        if (rank_ > 0) {
+            const NoiseStream stream = stream_of(block, args_.w.parameter, pair);
+            draw_transposed(stream, 0, args_.inputs, args_.inputs, bt(slot));
+            draw_transposed(stream, offset_of_a(args_.inputs, rank_), args_.outputs, stride_,
+                            at(slot));
+        }
+        if (args_.b.perturbed) {
+            fill_normal(stream_of(block, args_.b.parameter, pair), 0, eps(slot), args_.outputs);
+        }
+    }
+
+    float* bt(int64_t slot) { return memory_.data() + slot * slot_; }
+    float* at(int64_t slot) { return bt(slot) + rank_ * args_.inputs; }
+    float* eps(int64_t slot) { return at(slot) + rank_ * stride_; }
+    int64_t stride() const { return stride_; }
+
+private:
+    /// A factor (n,r) of the stream as its transpose (r,n).
+    void draw_transposed(const NoiseStream& stream, uint64_t first, int64_t n, int64_t stride,
+                         float* to) {
+        if (rank_ == 1) return fill_normal(stream, first, to, n);
+        fill_normal(stream, first, spare_.data(), n * rank_);
+        for (int k = 0; k < rank_; ++k) {
+            for (int64_t i = 0; i < n; ++i) to[k * stride + i] = spare_.data()[i * rank_ + k];
+        }
+    }
+
+    const LinearArgs& args_;
+    int rank_;
+    int64_t stride_, slot_;
+    Scratch memory_, spare_;
+};
+
+/// What each row of a group of members adds to the product.
+class GroupNoise {
+public:
+    GroupNoise(const LinearArgs& args, int64_t members)
+        : args_(args),
+          rank_(args.w.perturbed ? args.w.rank : 0),
+          scale_(rank_ > 0 ? args.members.block->sigma / std::sqrt(static_cast<float>(rank_)) : 0),
+          pairs_(args, rank_, members + 1),
+          rows_memory_(members * args.batch * static_cast<int64_t>(sizeof(RowNoise) / 4)),
+          t_(members * args.batch * std::max(rank_, 1)) {}
+
+    /// Members first..first+count-1 of the chunk.
+    void prepare(int64_t first, int64_t count) {
+        const Members& members = args_.members;
+        const int64_t batch = args_.batch;
+        int64_t slot = -1, drawn = -1;
+        for (int64_t m = 0; m < count; ++m) {
+            const int64_t member = members.first + first + m, pair = members.pair_of(member);
+            const bool again = pair == drawn;
+            if (!again) pairs_.draw(++slot, drawn = pair);
+            project(first, m, slot, again);
+            for (int64_t r = 0; r < batch; ++r) {
+                RowNoise& row = rows()[m * batch + r];
+                row = {.t = t_.data() + (m * batch + r) * rank_, .at = pairs_.at(slot)};
+                if (args_.b.perturbed) {
+                    row.eps = pairs_.eps(slot);
+                    row.eps_scale = members.sign_of(member) * members.block->sigma;
+                }
+            }
+        }
+    }
+
+    RowNoise* rows() { return reinterpret_cast<RowNoise*>(rows_memory_.data()); }
+    int rank() const { return rank_; }
+    int64_t stride() const { return pairs_.stride(); }
+
+private:
+    /// t = s σ/√r x B_j of one member; on a shared x the other of the pair has it with its sign.
+    void project(int64_t first, int64_t m, int64_t slot, bool again) {
+        const Members& members = args_.members;
+        const int64_t n = args_.batch * rank_;
+        if (n == 0) return;
+        float* t = t_.data() + m * n;
+        if (args_.shared_x && again) {
+            for (int64_t i = 0; i < n; ++i) t[i] = -t[i - n];
+            return;
+        }
+        const float* x = args_.x + (args_.shared_x ? 0 : (first + m) * args_.batch * args_.inputs);
+        dot_rows(x, args_.batch, pairs_.bt(slot), rank_, args_.inputs, t);
+        const float scale = members.sign_of(members.first + first + m) * scale_;
+        for (int64_t i = 0; i < n; ++i) t[i] *= scale;
+    }
+
+    const LinearArgs& args_;
+    int rank_;
+    float scale_;
+    PairNoise pairs_;
+    Scratch rows_memory_, t_;
+};
+
+void perturbed(const LinearArgs& args) {
+    const int64_t batch = args.batch, outputs = args.outputs, inputs = args.inputs;
+    const int64_t count = args.members.count;
+    const int64_t group = std::min(count, cpu::group_members(batch));
+    const bool wide = !args.shared_x && count * batch >= kRowsToPack;
+    const PackedWeights packed(args, wide);
+    GroupNoise noise(args, group);
+    Scratch bias(noise.stride());
+    pad_bias(args, bias.data());
+    for (int64_t first = 0; first < count; first += group) {
+        const int64_t members = std::min(group, count - first), rows = members * batch;
+        noise.prepare(first, members);
+        const float* x = args.shared_x ? nullptr : args.x + first * batch * inputs;
+        float* y = args.y + first * batch * outputs;
+        if (wide) {
+            multiply_rows({.x = x,
+                           .packed = packed.data(),
+                           .bias = bias.data(),
+                           .noise = noise.rows(),
+                           .rank = noise.rank(),
+                           .relu = args.act == Act::relu,
+                           .y = y,
+                           .rows = rows,
+                           .inputs = inputs,
+                           .outputs = outputs,
+                           .stride = noise.stride()});
+        } else {
+            if (!args.shared_x) narrow_product(x, args.w.value, y, rows, inputs, outputs);
+            for (int64_t r = 0; r < rows; ++r) {
+                float* to = y + r * outputs;
+                const float* from = args.shared_x ? args.base + r % batch * outputs : to;
+                expand_row(from, bias.data(), noise.rows() + r, noise.rank(), args.act == Act::relu,
+                           to, outputs, noise.stride());
+            }
+        }
+        activate_rows(args.act, y, rows * outputs);
+    }
+}
+
+/// All rows alike; in blocks of fixed size, which threads share when the call is not part of a
+/// chunk.
+void unperturbed(const LinearArgs& args) {
+    constexpr int64_t kRows = 240;
+    const int64_t stride = row_stride(args.outputs);
+    const bool wide = args.base == nullptr && args.batch >= kRowsToPack;
+    const PackedWeights packed(args, wide);
+    Scratch bias(stride);
+    pad_bias(args, bias.data());
+    cpu::parallel_for((args.batch + kRows - 1) / kRows, [&](int64_t block) {
+        const int64_t first = block * kRows, rows = std::min(kRows, args.batch - first);
+        const float* x = args.x + first * args.inputs;
+        float* y = args.y + first * args.outputs;
+        if (wide) {
+            multiply_rows({.x = x,
+                           .packed = packed.data(),
+                           .bias = bias.data(),
+                           .noise = nullptr,
+                           .rank = 0,
+                           .relu = args.act == Act::relu,
+                           .y = y,
+                           .rows = rows,
+                           .inputs = args.inputs,
+                           .outputs = args.outputs,
+                           .stride = stride});
+        } else {
+            const float* from = args.base != nullptr ? args.base + first * args.outputs : y;
+            if (args.base == nullptr) {
+                narrow_product(x, args.w.value, y, rows, args.inputs, args.outputs);
+            }
+            for (int64_t r = 0; r < rows; ++r) {
+                expand_row(from + r * args.outputs, bias.data(), nullptr, 0, args.act == Act::relu,
+                           y + r * args.outputs, args.outputs, stride);
+            }
+        }
+        activate_rows(args.act, y, rows * args.outputs);
     });
 }
 
 }  // namespace
 
+int64_t packed_size(int64_t outputs, int64_t inputs) {
+    return packed_floats(outputs, inputs);
+}
+
+void pack(const float* w, int64_t outputs, int64_t inputs, float* packed) {
+    pack_weights(w, outputs, inputs, packed);
+}
+
 void product(const float* x, const float* w, float* y, int64_t rows, int64_t inputs,
              int64_t outputs) {
-    Map(y, rows, outputs).noalias() =
-        ConstMap(x, rows, inputs) * ConstMap(w, outputs, inputs).transpose();
+    linear({.members = {},
+            .x = x,
+            .shared_x = false,
+            .base = nullptr,
+            .packed = nullptr,
+            .w = {.value = w},
+            .b = {},
+            .act = Act::none,
+            .y = y,
+            .batch = rows,
+            .inputs = inputs,
+            .outputs = outputs});
 }
 
 void linear(const LinearArgs& args) {
-    if (args.members.count == 0) return unperturbed(args);
-    const int64_t batch = args.batch, inputs = args.inputs, outputs = args.outputs;
-    const Members& members = args.members;
-    if (!args.shared_x) {
-        product(args.x, args.w.value, args.y, members.count * batch, inputs, outputs);
-    }
-    LayerNoise noise(args);
-    const int rank = noise.rank();
-    const float sigma = members.block->sigma;
-    const float scale = rank > 0 ? sigma / std::sqrt(static_cast<float>(rank)) : 0.0f;
-    Scratch bias(outputs), projected(batch * rank);
-    for (int64_t m = 0; m < members.count; ++m) {
-        const int64_t member = members.first + m;
-        const float sign = members.sign_of(member);
-        noise.draw(members.pair_of(member));
-        for (int64_t o = 0; o < outputs; ++o) {
-            bias.data()[o] = (args.b.value != nullptr ? args.b.value[o] : 0.0f) +
-                             (args.b.perturbed ? sign * sigma * noise.eps()[o] : 0.0f);
-        }
-        const float* x = args.x + (args.shared_x ? 0 : m * batch * inputs);
-        if (rank > 0) {  // t = s σ/√r x B
-            Map t(projected.data(), batch, rank);
-            t.noalias() = ConstMap(x, batch, inputs) * ConstMap(noise.b(), inputs, rank);
-            t *= sign * scale;
-        }
-        for (int64_t r = 0; r < batch; ++r) {
-            float* y = args.y + (m * batch + r) * outputs;
-            const float* from = args.shared_x ? args.base + r * outputs : y;
-            expand(rank, from, bias.data(), projected.data() + r * rank, noise.at(), outputs, y);
-            activate_row(args.act, y, outputs);
-        }
-    }
-}
-
-void perturb_vector(const Members& members, const Operand& b, int64_t n, float* y) {
-    Scratch noise(n);
-    int64_t drawn = -1;
-    for (int64_t m = 0; m < members.count; ++m) {
-        const int64_t member = members.first + m, pair = members.pair_of(member);
-        if (pair != drawn) fill_normal(stream_of(members, b.parameter, pair), 0, noise.data(), n);
-        drawn = pair;
-        const float scale = members.sign_of(member) * members.block->sigma;
-        for (int64_t i = 0; i < n; ++i) y[m * n + i] = b.value[i] + scale * noise.data()[i];
-    }
-}
-
-void embedding(const Members& members, const Operand& table, const int32_t* ids, bool own_ids,
-               int64_t batch, int64_t rows, int64_t cols, float* y) {
-    (void)rows;
-    const auto copy_row = [&](int64_t id, float* to) {
-        std::memcpy(to, table.value + id * cols, static_cast<size_t>(cols) * sizeof(float));
-    };
-    if (members.count == 0) {
-        for (int64_t i = 0; i < batch; ++i) copy_row(ids[i], y + i * cols);
-        return;
-    }
-    const int rank = table.rank;
-    const float scale = members.block->sigma / std::sqrt(static_cast<float>(rank));
-    Scratch b(cols * rank), a(rank);
-    int64_t drawn = -1;
-    for (int64_t m = 0; m < members.count; ++m) {
-        const int64_t member = members.first + m, pair = members.pair_of(member);
-        const NoiseStream stream = stream_of(members, table.parameter, pair);
-        if (pair != drawn) fill_normal(stream, 0, b.data(), cols * rank);
-        drawn = pair;
-        for (int64_t i = 0; i < batch; ++i) {
-            const int64_t id = ids[own_ids ? m * batch + i : i];
-            float* row = y + (m * batch + i) * cols;
-            copy_row(id, row);
-            fill_normal(stream, offset_of_a(cols, rank) + static_cast<uint64_t>(id * rank),
-                        a.data(), rank);
-            for (int64_t e = 0; e < cols; ++e) {
-                float sum = 0.0f;
-                for (int k = 0; k < rank; ++k) sum += a.data()[k] * b.data()[e * rank + k];
-                row[e] += members.sign_of(member) * scale * sum;
-            }
-        }
+    if (args.members.count > 0) {
+        perturbed(args);
+    } else {
+        unperturbed(args);
     }
 }
 

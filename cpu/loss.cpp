@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
+#include "cpu/eigen.h"
 #include "cpu/kernels.h"
 #include "cpu/memory.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace eggroll::EGGROLL_CPU_NS {
@@ -25,46 +27,87 @@ double squared_error(const float* y, const float* target, int64_t n) {
            ((part[4] + part[5]) + (part[6] + part[7]));
 }
 
-/// −log softmax(row)[label]; `spare` holds n floats.
-double row_cross_entropy(const float* row, int64_t n, int32_t label, float* spare) {
-    if (label < 0 || label >= n) return NAN;
-    float largest = row[0];
-    for (int64_t i = 1; i < n; ++i) largest = row[i] > largest ? row[i] : largest;
-    for (int64_t i = 0; i < n; ++i) spare[i] = row[i] - largest;
-    const double own = static_cast<double>(spare[label]);
-    unary(Unary::exp, spare, spare, n);
-    double sum = 0.0;
-    for (int64_t i = 0; i < n; ++i) sum += static_cast<double>(spare[i]);
-    return std::log(sum) - own;
+/// Rows whose classes are laid side by side, so that the loops run along rows and vectorise.
+constexpr int64_t kRows = 64;
+
+using Lane = Eigen::Array<float, kRows, 1>;
+
+/// Σ −log softmax(row)[label] over up to kRows rows; `columns` holds n lanes of kRows floats.
+double cross_entropy_block(const float* y, const int32_t* labels, int64_t rows, int64_t n,
+                           float* columns) {
+    using Column = Eigen::Map<Lane>;
+    for (int64_t r = 0; r < kRows; ++r) {
+        const float* row = y + std::min(r, rows - 1) * n;  // the last row fills up the lanes
+        for (int64_t c = 0; c < n; ++c) columns[c * kRows + r] = row[c];
+    }
+    Lane largest = Column(columns), sum = Lane::Zero();
+    for (int64_t c = 1; c < n; ++c) largest = largest.max(Column(columns + c * kRows));
+    for (int64_t c = 0; c < n; ++c) {
+        const Lane shifted = Column(columns + c * kRows) - largest;
+        // exp() clamps its argument, which would turn a NaN into a number.
+        sum += (shifted == shifted).select(shifted.exp(), shifted);
+    }
+    const Lane logarithm = (sum == sum).select(sum.log(), sum);
+    double total = 0.0;
+    for (int64_t r = 0; r < rows; ++r) {
+        if (labels[r] < 0 || labels[r] >= n) return NAN;
+        const double own = static_cast<double>(y[r * n + labels[r]]);
+        total += static_cast<double>(logarithm[r]) - (own - static_cast<double>(largest[r]));
+    }
+    return total;
 }
 
-bool row_correct(const float* row, int64_t n, int32_t label) {
-    int64_t best = 0;
-    for (int64_t i = 1; i < n; ++i) best = row[i] > row[best] ? i : best;
-    return best == label && row[best] == row[best];
+int64_t count_correct(const float* y, const int32_t* labels, int64_t rows, int64_t n) {
+    int64_t correct = 0;
+    for (int64_t r = 0; r < rows; ++r) {
+        const float* row = y + r * n;
+        int64_t best = 0;
+        for (int64_t i = 1; i < n; ++i) best = row[i] > row[best] ? i : best;
+        correct += best == labels[r] ? 1 : 0;
+    }
+    return correct;
+}
+
+/// A member whose outputs hold a NaN has no accuracy.
+bool has_nan(const float* y, int64_t n) {
+    bool any = false;
+    for (int64_t i = 0; i < n; ++i) any |= y[i] != y[i];
+    return any;
+}
+
+double member_loss(const LossArgs& args, const float* y, const int32_t* labels, float* columns) {
+    if (args.kind == Loss::accuracy) {
+        for (int64_t r = 0; r < args.rows; ++r) {
+            if (labels[r] < 0 || labels[r] >= args.n) return NAN;
+        }
+        return has_nan(y, args.rows * args.n)
+                   ? NAN
+                   : static_cast<double>(count_correct(y, labels, args.rows, args.n)) /
+                         static_cast<double>(args.rows);
+    }
+    double sum = 0.0;
+    for (int64_t r = 0; r < args.rows; r += kRows) {
+        sum += cross_entropy_block(y + r * args.n, labels + r, std::min(kRows, args.rows - r),
+                                   args.n, columns);
+    }
+    return sum / static_cast<double>(args.rows);
 }
 
 }  // namespace
 
 void loss(const LossArgs& args) {
-    cpu::Scratch spare(args.n);
+    cpu::Scratch columns(args.kind == Loss::cross_entropy ? args.n * kRows : 0);
     for (int64_t m = 0; m < args.members; ++m) {
         const float* y = args.y + m * args.rows * args.n;
+        double value = 0.0;
         if (args.kind == Loss::mse) {
             const float* target = args.target + (args.per_member_target ? m * args.n : 0);
-            args.out[m] =
-                static_cast<float>(squared_error(y, target, args.n) / static_cast<double>(args.n));
-            continue;
+            value = squared_error(y, target, args.n) / static_cast<double>(args.n);
+        } else {
+            const int64_t first = args.per_member_target ? m * args.rows : 0;
+            value = member_loss(args, y, args.labels + first, columns.data());
         }
-        const int32_t* labels = args.labels + (args.per_member_target ? m * args.rows : 0);
-        double sum = 0.0;
-        for (int64_t r = 0; r < args.rows; ++r) {
-            const float* row = y + r * args.n;
-            sum += args.kind == Loss::cross_entropy
-                       ? row_cross_entropy(row, args.n, labels[r], spare.data())
-                       : static_cast<double>(row_correct(row, args.n, labels[r]));
-        }
-        args.out[m] = static_cast<float>(sum / static_cast<double>(args.rows));
+        args.out[m] = static_cast<float>(value);
     }
 }
 

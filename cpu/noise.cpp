@@ -67,19 +67,43 @@ struct Real {
     EGGROLL_INLINE Real(float x) : v(x - VFloat{}) {}
 };
 
-EGGROLL_INLINE Wide operator+(Wide a, Wide b) { return a.v + b.v; }
-EGGROLL_INLINE Wide operator^(Wide a, Wide b) { return a.v ^ b.v; }
-EGGROLL_INLINE Wide high_half(Wide a) { return a.v >> 32; }
-EGGROLL_INLINE Bits operator+(Bits a, Bits b) { return a.v + b.v; }
-EGGROLL_INLINE Bits operator-(Bits a, Bits b) { return a.v - b.v; }
-EGGROLL_INLINE Bits operator&(Bits a, Bits b) { return a.v & b.v; }
-EGGROLL_INLINE Bits operator^(Bits a, Bits b) { return a.v ^ b.v; }
-EGGROLL_INLINE Bits operator<<(Bits a, int n) { return a.v << n; }
+EGGROLL_INLINE Wide operator+(Wide a, Wide b) {
+    return a.v + b.v;
+}
+EGGROLL_INLINE Wide operator^(Wide a, Wide b) {
+    return a.v ^ b.v;
+}
+EGGROLL_INLINE Wide high_half(Wide a) {
+    return a.v >> 32;
+}
+EGGROLL_INLINE Bits operator+(Bits a, Bits b) {
+    return a.v + b.v;
+}
+EGGROLL_INLINE Bits operator-(Bits a, Bits b) {
+    return a.v - b.v;
+}
+EGGROLL_INLINE Bits operator&(Bits a, Bits b) {
+    return a.v & b.v;
+}
+EGGROLL_INLINE Bits operator^(Bits a, Bits b) {
+    return a.v ^ b.v;
+}
+EGGROLL_INLINE Bits operator<<(Bits a, int n) {
+    return a.v << n;
+}
 
-EGGROLL_INLINE Bits as_bits(Real a) { return reinterpret_cast<V32>(a.v); }
-EGGROLL_INLINE Real as_float(Bits a) { return reinterpret_cast<VFloat>(a.v); }
-EGGROLL_INLINE Real mul_rn(Real a, Real b) { return a.v * b.v; }
-EGGROLL_INLINE Real sub_rn(Real a, Real b) { return a.v - b.v; }
+EGGROLL_INLINE Bits as_bits(Real a) {
+    return reinterpret_cast<V32>(a.v);
+}
+EGGROLL_INLINE Real as_float(Bits a) {
+    return reinterpret_cast<VFloat>(a.v);
+}
+EGGROLL_INLINE Real mul_rn(Real a, Real b) {
+    return a.v * b.v;
+}
+EGGROLL_INLINE Real sub_rn(Real a, Real b) {
+    return a.v - b.v;
+}
 EGGROLL_INLINE Real int_to_float_rn(Bits a) {
     return __builtin_convertvector(reinterpret_cast<VInt>(a.v), VFloat);
 }
@@ -91,20 +115,24 @@ EGGROLL_INLINE Wide wide_mul(Wide a, Wide b) {
     return reinterpret_cast<V64>(
         _mm512_mul_epu32(reinterpret_cast<__m512i>(a.v), reinterpret_cast<__m512i>(b.v)));
 }
-EGGROLL_INLINE Real fma_rn(Real a, Real b, Real c) { return _mm512_fmadd_ps(a.v, b.v, c.v); }
-EGGROLL_INLINE Real sqrt_rn(Real a) { return _mm512_sqrt_ps(a.v); }
+EGGROLL_INLINE Real fma_rn(Real a, Real b, Real c) {
+    return _mm512_fmadd_ps(a.v, b.v, c.v);
+}
+EGGROLL_INLINE Real sqrt_rn(Real a) {
+    return _mm512_sqrt_ps(a.v);
+}
 EGGROLL_INLINE Real uint_to_float_rn(Bits a) {
     return _mm512_cvtepu32_ps(reinterpret_cast<__m512i>(a.v));
 }
 EGGROLL_INLINE Wide xor3(Wide a, Wide b, Wide c) {
-    return reinterpret_cast<V64>(_mm512_ternarylogic_epi64(
-        reinterpret_cast<__m512i>(a.v), reinterpret_cast<__m512i>(b.v),
-        reinterpret_cast<__m512i>(c.v), 0x96));
+    return reinterpret_cast<V64>(_mm512_ternarylogic_epi64(reinterpret_cast<__m512i>(a.v),
+                                                           reinterpret_cast<__m512i>(b.v),
+                                                           reinterpret_cast<__m512i>(c.v), 0x96));
 }
 EGGROLL_INLINE Real flip_sign(Real x, Bits s) {  // (s & top bit) ^ x
-    return reinterpret_cast<VFloat>(_mm512_ternarylogic_epi32(
-        reinterpret_cast<__m512i>(s.v), _mm512_set1_epi32(INT32_MIN),
-        reinterpret_cast<__m512i>(x.v), 0x6A));
+    return reinterpret_cast<VFloat>(
+        _mm512_ternarylogic_epi32(reinterpret_cast<__m512i>(s.v), _mm512_set1_epi32(INT32_MIN),
+                                  reinterpret_cast<__m512i>(x.v), 0x6A));
 }
 EGGROLL_INLINE void swap_if_odd(Bits q, Real& a, Real& b) {
     const __mmask16 odd =
@@ -120,14 +148,22 @@ EGGROLL_INLINE Wide wide_mul(Wide a, Wide b) {
     return reinterpret_cast<V64>(
         _mm256_mul_epu32(reinterpret_cast<__m256i>(a.v), reinterpret_cast<__m256i>(b.v)));
 }
-EGGROLL_INLINE Real fma_rn(Real a, Real b, Real c) { return _mm256_fmadd_ps(a.v, b.v, c.v); }
-EGGROLL_INLINE Real sqrt_rn(Real a) { return _mm256_sqrt_ps(a.v); }
+EGGROLL_INLINE Real fma_rn(Real a, Real b, Real c) {
+    return _mm256_fmadd_ps(a.v, b.v, c.v);
+}
+EGGROLL_INLINE Real sqrt_rn(Real a) {
+    return _mm256_sqrt_ps(a.v);
+}
 /// There is no unsigned conversion: both halves are exact and the fma rounds once.
 EGGROLL_INLINE Real uint_to_float_rn(Bits a) {
     return fma_rn(int_to_float_rn(a.v >> 16), 65536.0f, int_to_float_rn(a & 0xFFFFu));
 }
-EGGROLL_INLINE Wide xor3(Wide a, Wide b, Wide c) { return a ^ b ^ c; }
-EGGROLL_INLINE Real flip_sign(Real x, Bits s) { return as_float(as_bits(x) ^ (s & 0x80000000u)); }
+EGGROLL_INLINE Wide xor3(Wide a, Wide b, Wide c) {
+    return a ^ b ^ c;
+}
+EGGROLL_INLINE Real flip_sign(Real x, Bits s) {
+    return as_float(as_bits(x) ^ (s & 0x80000000u));
+}
 EGGROLL_INLINE void swap_if_odd(Bits q, Real& a, Real& b) {
     const VFloat odd = as_float(q << 31).v;  // blendv looks at the top bit
     const VFloat x = _mm256_blendv_ps(a.v, b.v, odd);
@@ -152,8 +188,12 @@ EGGROLL_INLINE Real sqrt_rn(Real a) {
 EGGROLL_INLINE Real uint_to_float_rn(Bits a) {
     return int_to_float_rn(a.v >> 16).v * 65536.0f + int_to_float_rn(a & 0xFFFFu).v;
 }
-EGGROLL_INLINE Wide xor3(Wide a, Wide b, Wide c) { return a ^ b ^ c; }
-EGGROLL_INLINE Real flip_sign(Real x, Bits s) { return as_float(as_bits(x) ^ (s & 0x80000000u)); }
+EGGROLL_INLINE Wide xor3(Wide a, Wide b, Wide c) {
+    return a ^ b ^ c;
+}
+EGGROLL_INLINE Real flip_sign(Real x, Bits s) {
+    return as_float(as_bits(x) ^ (s & 0x80000000u));
+}
 EGGROLL_INLINE void swap_if_odd(Bits q, Real& a, Real& b) {
     const V32 odd = -(q.v & 1u);
     const V32 change = (as_bits(a).v ^ as_bits(b).v) & odd;
@@ -173,8 +213,8 @@ EGGROLL_INLINE VFloat shuffle(VFloat a, VFloat b) {
     };
 #if defined(__AVX512F__)
     return __builtin_shufflevector(a, b, from(0), from(1), from(2), from(3), from(4), from(5),
-                                   from(6), from(7), from(8), from(9), from(10), from(11),
-                                   from(12), from(13), from(14), from(15));
+                                   from(6), from(7), from(8), from(9), from(10), from(11), from(12),
+                                   from(13), from(14), from(15));
 #elif defined(__AVX2__) && defined(__FMA__)
     return __builtin_shufflevector(a, b, from(0), from(1), from(2), from(3), from(4), from(5),
                                    from(6), from(7));
@@ -185,12 +225,12 @@ EGGROLL_INLINE VFloat shuffle(VFloat a, VFloat b) {
 
 /// Low, or high, halves of two Wides: lanes 2L, 2L + 1 of a and then of b in part L.
 EGGROLL_INLINE Bits pack_low(Wide a, Wide b) {
-    return as_bits(shuffle<0, 2, 4, 6>(reinterpret_cast<VFloat>(a.v),
-                                       reinterpret_cast<VFloat>(b.v)));
+    return as_bits(
+        shuffle<0, 2, 4, 6>(reinterpret_cast<VFloat>(a.v), reinterpret_cast<VFloat>(b.v)));
 }
 EGGROLL_INLINE Bits pack_high(Wide a, Wide b) {
-    return as_bits(shuffle<1, 3, 5, 7>(reinterpret_cast<VFloat>(a.v),
-                                       reinterpret_cast<VFloat>(b.v)));
+    return as_bits(
+        shuffle<1, 3, 5, 7>(reinterpret_cast<VFloat>(a.v), reinterpret_cast<VFloat>(b.v)));
 }
 
 // A group of kLanes blocks is worked on as two vectors: `even` packed from their words 0 and 2,
@@ -200,7 +240,9 @@ EGGROLL_INLINE Bits pack_high(Wide a, Wide b) {
 constexpr int kGroup = 4 * kLanes;  // elements
 
 /// The block, within its group, that lane i works on.
-constexpr int block_of_lane(int i) { return i % 2 * (kLanes / 2) + i / 2; }
+constexpr int block_of_lane(int i) {
+    return i % 2 * (kLanes / 2) + i / 2;
+}
 
 template <class Number>
 EGGROLL_INLINE void store_group(Number* out, Real even, Real odd) {
@@ -349,8 +391,8 @@ struct Stream {
 
     explicit Stream(const NoiseStream& s) : keys(s.seed) {
         const uint64_t p1 = uint64_t{kPhiloxMul1} * s.pair;
-        const uint32_t x1 = static_cast<uint32_t>(p1 >> 32) ^ s.parameter ^
-                            static_cast<uint32_t>(keys.round[0][0]);
+        const uint32_t x1 =
+            static_cast<uint32_t>(p1 >> 32) ^ s.parameter ^ static_cast<uint32_t>(keys.round[0][0]);
         const uint64_t p0 = uint64_t{kPhiloxMul0} * x1;
         z1 = s.generation ^ keys.round[0][1];
         x2 = p1 ^ keys.round[1][0];
@@ -389,7 +431,8 @@ EGGROLL_INLINE void group_words(const Stream& s, uint64_t block, B& even, B& odd
     last_rounds<3>(c, s.keys, even, odd);
 }
 
-// --- Groups of blocks -------------------------------------------------------------------------------------
+// --- Groups of blocks
+// -------------------------------------------------------------------------------------
 
 template <class B>
 EGGROLL_INLINE void store_words(uint32_t* out, B even, B odd) {
@@ -445,7 +488,9 @@ EGGROLL_INLINE void fill(const NoiseStream& stream, uint64_t first, Number* out,
     if (n > 0) part_of_group(s, block, 0, out, n);
 }
 
-EGGROLL_INLINE void load(const uint64_t* from, Wide& x) { __builtin_memcpy(&x, from, sizeof(x)); }
+EGGROLL_INLINE void load(const uint64_t* from, Wide& x) {
+    __builtin_memcpy(&x, from, sizeof(x));
+}
 template <class T>
 EGGROLL_INLINE void load(const uint64_t* from, Two<T>& x) {
     load(from, x.a);
@@ -508,7 +553,7 @@ private:
 
     Keys keys_;
     uint32_t parameter_, generation_;
-    int slots_ = 0;  // blocks collected
+    int slots_ = 0;                                    // blocks collected
     uint64_t block_[kSlots] = {}, pair_[kSlots] = {};  // by lane
     Part part_[kSlots];                                // in the order of the output
 };

@@ -7,6 +7,7 @@
 #include "cpu/kernels.h"
 #include "cpu/memory.h"
 #include "cpu/noise.h"
+#include "cpu/streams.h"
 #include "cpu/threads.h"
 #include "cpu/vec.h"
 
@@ -25,11 +26,6 @@ constexpr int64_t kMaxSlices = 16;    // enough for the cores of one socket to s
 constexpr int64_t kPartialFloats =
     8 << 20;  // partial sums of all slices, when there is more than one
 constexpr int64_t kColumnTile = 1024;
-
-NoiseStream stream_of(const UpdateArgs& args, int64_t stream) {
-    return {args.block->seed, args.parameter, static_cast<uint32_t>(stream),
-            args.block->generation};
-}
 
 /// How the work on one parameter is cut: slices of streams × tiles of columns.
 struct Cut {
@@ -100,7 +96,6 @@ void accumulate(const UpdateArgs& args, const Cut& cut, int64_t slice, int64_t t
     const int64_t last = std::min(args.streams, (slice + 1) * cut.per_slice);
     const float c =
         args.block->sigma / std::sqrt(static_cast<float>(args.pop_size) * static_cast<float>(rank));
-    const uint64_t offset_of_a = static_cast<uint64_t>(round_up(args.cols * rank, 4));
 
     Panel a(rows, kTileRows), b(cols, kTileCols);
     Scratch factor(std::max(rows, cols) * rank);
@@ -120,10 +115,10 @@ void accumulate(const UpdateArgs& args, const Cut& cut, int64_t slice, int64_t t
     for (int64_t j = slice * cut.per_slice; j < last; ++j) {
         if (args.weights[j] == 0.0f) continue;
         if (inner + rank > kPanel) multiply();
-        const NoiseStream stream = stream_of(args, j);
+        const NoiseStream stream = stream_of(*args.block, args.parameter, j);
         fill_normal(stream, static_cast<uint64_t>(first_col * rank), factor.data(), cols * rank);
         for (int64_t k = 0; k < rank; ++k) b.set_row(inner + k, factor.data() + k, rank, 1.0f);
-        fill_normal(stream, offset_of_a, factor.data(), rows * rank);
+        fill_normal(stream, offset_of_a(args.cols, rank), factor.data(), rows * rank);
         for (int64_t k = 0; k < rank; ++k) {
             a.set_row(inner + k, factor.data() + k, rank, c * args.weights[j]);
         }
@@ -165,7 +160,7 @@ void update_vector(const UpdateArgs& args) {
         const int64_t last = std::min(args.streams, (slice + 1) * cut.per_slice);
         for (int64_t j = slice * cut.per_slice; j < last; ++j) {
             if (args.weights[j] == 0.0f) continue;
-            fill_normal(stream_of(args, j), 0, noise.data(), args.cols);
+            fill_normal(stream_of(*args.block, args.parameter, j), 0, noise.data(), args.cols);
             const float weight = c * args.weights[j];
             for (int64_t i = 0; i < args.cols; ++i) {
                 sums[i] = __builtin_fmaf(weight, noise.data()[i], sums[i]);

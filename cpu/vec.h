@@ -22,6 +22,12 @@ static inline Vec fma_vec(Vec a, Vec b, Vec c) {
 static inline Vec set1(float x) {
     return _mm512_set1_ps(x);
 }
+static inline Vec load(const float* from) {
+    return _mm512_loadu_ps(from);
+}
+static inline void store(float* to, Vec v) {
+    _mm512_storeu_ps(to, v);
+}
 #elif defined(__AVX2__) && defined(__FMA__)
 using Vec = __m256;
 inline constexpr int kLanes = 8;
@@ -31,6 +37,12 @@ static inline Vec fma_vec(Vec a, Vec b, Vec c) {
 }
 static inline Vec set1(float x) {
     return _mm256_set1_ps(x);
+}
+static inline Vec load(const float* from) {
+    return _mm256_loadu_ps(from);
+}
+static inline void store(float* to, Vec v) {
+    _mm256_storeu_ps(to, v);
 }
 #else
 using Vec = __m128;
@@ -42,17 +54,24 @@ static inline Vec fma_vec(Vec a, Vec b, Vec c) {
 static inline Vec set1(float x) {
     return _mm_set1_ps(x);
 }
+static inline Vec load(const float* from) {
+    return _mm_loadu_ps(from);
+}
+static inline void store(float* to, Vec v) {
+    _mm_storeu_ps(to, v);
+}
 #endif
 
 inline constexpr int kTileCols = 2 * kLanes;
 
-static inline Vec load(const float* from) {
-    Vec v;
-    std::memcpy(&v, from, sizeof v);
-    return v;
-}
-static inline void store(float* to, Vec v) {
-    std::memcpy(to, &v, sizeof v);
+/// Sum of the lanes, halves added to halves.
+static inline float sum_lanes(Vec v) {
+    float lane[kLanes];
+    store(lane, v);
+    for (int half = kLanes / 2; half > 0; half /= 2) {
+        for (int l = 0; l < half; ++l) lane[l] += lane[l + half];
+    }
+    return lane[0];
 }
 
 static inline int64_t round_up(int64_t n, int64_t multiple) {

@@ -21,9 +21,9 @@ inline constexpr uint32_t kInitGeneration = 0xFFFFFFFFu;
 
 /// Names 2^34 words, and as many normals. Streams that differ in any field share no counter.
 struct NoiseStream {
-    uint64_t seed = 0;        // Philox key, low word first; 0 is as good as any
-    uint32_t parameter = 0;   // position in the model's full parameters()
-    uint32_t pair = 0;        // p/2 of member p with antithetic sampling, else p
+    uint64_t seed = 0;       // Philox key, low word first; 0 is as good as any
+    uint32_t parameter = 0;  // position in the model's full parameters()
+    uint32_t pair = 0;       // p/2 of member p with antithetic sampling, else p
     uint32_t generation = 0;
 };
 
