@@ -1,0 +1,77 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT
+# usage: run.sh WAY SOURCE BUILD WORK
+# Builds and runs the consumer against the library in SOURCE, had one way: install_shared (as built
+# in BUILD), install_static, add_subdirectory or fetch_content. WORK is a folder of its own, emptied
+# first.
+set -euo pipefail
+
+way=$1 source=$2 tree=$3 work=$4
+consumer=$source/tests/consumer
+
+rm -rf "$work"
+mkdir -p "$work"
+cd "$work"
+
+# build FOLDER SOURCES CMAKE-ARGUMENTS...
+# Unoptimised: quick to compile, and no template vanishes by inlining, so any clash would show.
+build() {
+    cmake -S "$2" -B "$1" -DCMAKE_BUILD_TYPE=Debug "${@:3}" >"$1.log" || {
+        cat "$1.log"
+        return 1
+    }
+    cmake --build "$1" --parallel "$(nproc)"
+}
+
+# install BUILD: into ./prefix
+install() {
+    cmake --install "$1" --prefix "$work/staging" >/dev/null
+    # A package that was moved must work all the same.
+    mv staging prefix
+}
+
+# pkg_config FLAGS...: without CMake, by pkg-config alone
+pkg_config() {
+    local pc
+    pc=$(dirname "$(find "$work/prefix" -name eggroll.pc)")
+    export PKG_CONFIG_PATH=$pc
+    # The flags are words to be split.
+    # shellcheck disable=SC2046
+    "${CXX:-g++}" -std=c++20 $(pkg-config --cflags eggroll eigen3) \
+        "$consumer/main.cpp" "$consumer/own_eigen.cpp" -o by_pkg_config \
+        $(pkg-config "$@" --libs eggroll)
+    LD_LIBRARY_PATH=$(dirname "$pc") ./by_pkg_config
+}
+
+case $way in
+    install_shared | install_static)
+        if [[ $way == install_shared ]]; then
+            install "$tree"
+            pkg_config
+        else
+            build library "$source" -DBUILD_SHARED_LIBS=OFF -DEGGROLL_BUILD_TESTS=OFF \
+                -DEGGROLL_BUILD_EXAMPLES=OFF -DEGGROLL_BUILD_BENCH=OFF
+            install library
+            pkg_config --static
+        fi
+        build program "$consumer" -DCMAKE_PREFIX_PATH="$work/prefix"
+        # In the archive Eigen is not hidden yet: only its name keeps it apart from a program's own.
+        archive=$(find prefix -name libeggroll.a)
+        if [[ -n $archive ]] && nm --demangle "$archive" | grep -E '(^|[^_[:alnum:]])Eigen::'; then
+            echo "$archive has symbols of a plain Eigen" >&2
+            exit 1
+        fi
+        if grep -rnE "$source|$tree|$work" prefix --include='*.cmake' --include='*.pc'; then
+            echo "the package names folders of the build machine" >&2
+            exit 1
+        fi
+        ;;
+    add_subdirectory | fetch_content)
+        build program "$consumer" -DEGGROLL_FROM="$way" -DEGGROLL_SOURCE="$source"
+        ;;
+    *)
+        echo "run.sh: unknown way $way" >&2
+        exit 2
+        ;;
+esac
+./program/consumer

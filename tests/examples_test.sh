@@ -1,0 +1,103 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# usage: examples_test.sh FOLDER   (of the built examples)
+# The examples as programs: help, refusals, and the files and JSON they leave. Takes seconds: the
+# data set is a tiny one made here.
+set -eu
+
+bin=$(cd "$1" && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+
+fail() {
+    echo "FAILED: $1" >&2
+    shift
+    for file in "$@"; do sed 's/^/    /' "$file" >&2; done
+    exit 1
+}
+
+# refused STATUS TEXT COMMAND...: it ends with that status, one line on stderr, and the text in it
+refused() {
+    status=$1 text=$2
+    shift 2
+    got=0
+    "$@" >out 2>err || got=$?
+    [ "$got" -eq "$status" ] || fail "$*: exit status $got instead of $status" out err
+    [ "$(wc -l <err)" -eq 1 ] || fail "$*: not one line on stderr" err
+    grep -q '^error: ' err || fail "$*: no error: line" err
+    grep -qF -- "$text" err || fail "$*: no '$text' in the message" err
+}
+
+# json KEYS COMMAND...: the last line of its output is a JSON object with these keys
+json() {
+    keys=$1
+    shift
+    "$@" >out 2>err || fail "$*" out err
+    tail -n 1 out | python3 -c "
+import json, sys
+missing = set(sys.argv[1].split()) - set(json.loads(sys.stdin.read()))
+sys.exit(f'missing in the JSON: {missing}' if missing else 0)" "$keys" || fail "$*" out
+}
+
+for example in quickstart own_layer nano_classifier fashion_mnist; do
+    "$bin/$example" --help >out || fail "$example --help" out
+    [ -s out ] || fail "$example --help says nothing"
+    got=0
+    "$bin/$example" --no-such-option >out 2>err || got=$?
+    [ "$got" -ne 0 ] || fail "$example accepts --no-such-option"
+    cat out err | grep -q -- --no-such-option || fail "$example does not name the option" out err
+done
+for example in own_layer nano_classifier fashion_mnist; do
+    for option in --steps --pop-size --sigma --lr --rank --seed --threads --json; do
+        "$bin/$example" --help | grep -q -- "$option" || fail "$example has no $option"
+    done
+    refused 2 --no-such-option "$bin/$example" --no-such-option
+    refused 2 --steps "$bin/$example" --steps many
+done
+refused 2 --fitness "$bin/nano_classifier" --fitness luck
+refused 1 pop_size "$bin/nano_classifier" --pop-size 63
+
+json "example accuracy steps seed" "$bin/nano_classifier" --steps 2 --json
+json "example accuracy steps seed" "$bin/own_layer" --steps 2 --json
+grep -q . err && fail "own_layer writes on stderr" err
+
+python3 - <<'PYTHON'
+import gzip, os, struct
+os.mkdir("data")
+for name, count in ("train", 60), ("t10k", 20):
+    with gzip.open(f"data/{name}-images-idx3-ubyte.gz", "wb") as out:
+        out.write(struct.pack(">4B3I", 0, 0, 8, 3, count, 4, 4))
+        out.write(bytes(i % 10 * 25 for i in range(count) for _ in range(16)))
+    with gzip.open(f"data/{name}-labels-idx1-ubyte.gz", "wb") as out:
+        out.write(struct.pack(">4BI", 0, 0, 8, 1, count))
+        out.write(bytes(i % 10 for i in range(count)))
+PYTHON
+data="--data $work/data"
+tiny="$data --steps 4 --pop-size 8 --batch 16 --eval-every 2 --validation 10"
+mkdir elsewhere
+cd elsewhere
+json "example test_accuracy train_seconds generations seed" \
+    "$bin/fashion_mnist" $tiny --out ../results/tiny --json
+rm out err
+[ -z "$(ls)" ] || fail "fashion_mnist --out leaves files elsewhere: $(ls)"
+cd ..
+[ -s results/tiny/model.safetensors ] || fail "no model.safetensors"
+[ "$(wc -l <results/tiny/curve.csv)" -eq 3 ] || fail "curve.csv" results/tiny/curve.csv
+if command -v gnuplot >/dev/null; then
+    [ -s results/tiny/curve.png ] || fail "no curve.png"
+fi
+
+# The thread count changes no bit.
+"$bin/fashion_mnist" $tiny --out one --threads 1 >out
+"$bin/fashion_mnist" $tiny --out three --threads 3 >out
+cmp one/model.safetensors three/model.safetensors || fail "the thread count changes the weights"
+
+refused 1 "/no/such/folder" "$bin/fashion_mnist" --data /no/such/folder
+refused 1 --batch "$bin/fashion_mnist" $data --batch 61
+images=data/train-images-idx3-ubyte.gz
+head -c 40 "$images" >cut && mv cut "$images"
+refused 1 train-images "$bin/fashion_mnist" $data
+rm "$images"
+refused 1 train-images "$bin/fashion_mnist" $data
+echo "examples: all as they should be"
