@@ -56,9 +56,10 @@ int64_t Strategy::widest() const {
     int64_t widest = 1;
     for (const TableEntry& entry : table.entries()) {
         const NoiseShape& noise = entry.parameter.noise;
-        widest =
-            std::max({widest, noise.rows, noise.cols,
-                      entry.parameter.value.shape().empty() ? 1 : entry.parameter.value.dim(-1)});
+        const Shape& shape = entry.parameter.value.shape();
+        widest = std::max(widest, noise.is_matrix() ? noise.rows
+                                  : shape.empty()   ? 1
+                                                    : shape.back());
     }
     return widest;
 }
@@ -74,9 +75,10 @@ void Strategy::evaluate(const Generation& generation, const Tensor& x,
     const Backend& backend = backend_of(x.device());
     const Shape part = x.part_shape();
     const int64_t columns = part.empty() ? 1 : std::max<int64_t>(part.back(), 1);
-    const int64_t chunk = backend.plan_chunk({.pop_size = pop_size,
-                                              .rows = element_count(part) / columns,
-                                              .widest = std::max(widest(), columns)});
+    const int64_t chunk =
+        backend.plan_chunk({.pop_size = pop_size,
+                            .rows = element_count(part) / columns,
+                            .widest = x.is_per_member() ? std::max(widest(), columns) : widest()});
     Scope scope;
     scope.table = &table;
     scope.block = &generation.block;

@@ -68,6 +68,7 @@ private:
     std::vector<Tensor> ascent_direction(const Generation& open, const Tensor& weights) const;
     void update(const Generation& open, const Tensor& weights);
     void require_closed(const char* caller) const;
+    /// Largest extent of the activations the parameters suggest.
     int64_t widest() const;
 
     int64_t updates_ = 0;

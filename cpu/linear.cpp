@@ -67,22 +67,24 @@ private:
     const float* data_;
 };
 
-/// The noise of one pair for this layer: Bᵀ (r,I), Aᵀ (r,stride), ε (stride).
+/// The noise of a few pairs for this layer: Bᵀ (r,I), Aᵀ (r,stride), ε (stride) of each, those of
+/// one kind side by side.
 class PairNoise {
 public:
-    PairNoise(const LinearArgs& args, int rank, int64_t pairs)
+    PairNoise(const LinearArgs& args, int64_t pairs)
         : args_(args),
-          rank_(rank),
+          rank_(args.w.perturbed ? args.w.rank : 0),
           stride_(row_stride(args.outputs)),
-          slot_(rank * args.inputs + (rank + 1) * stride_),
-          memory_(pairs * slot_),
-          spare_(rank > 1 ? rank * std::max(args.inputs, args.outputs) : 0) {
-        for (int64_t s = 0; s < pairs; ++s) {
-            for (int k = 0; k <= rank; ++k) {  // the padding of Aᵀ and ε
-                std::fill_n(
-                    memory_.data() + s * slot_ + rank * args.inputs + k * stride_ + args.outputs,
-                    stride_ - args.outputs, 0.0f);
-            }
+          bt_(pairs * rank_ * args.inputs),
+          at_(pairs * rank_ * stride_),
+          eps_(pairs * stride_),
+          spare_(rank_ > 1 ? rank_ * std::max(args.inputs, args.outputs) : 0) {
+        const int64_t padding = stride_ - args.outputs;
+        for (int64_t row = 0; row < pairs * rank_; ++row) {
+            std::fill_n(at_.data() + row * stride_ + args.outputs, padding, 0.0f);
+        }
+        for (int64_t slot = 0; slot < pairs; ++slot) {
+            std::fill_n(eps(slot) + args.outputs, padding, 0.0f);
         }
     }
 
@@ -99,12 +101,27 @@ public:
         }
     }
 
-    float* bt(int64_t slot) { return memory_.data() + slot * slot_; }
-    float* at(int64_t slot) { return bt(slot) + rank_ * args_.inputs; }
-    float* eps(int64_t slot) { return at(slot) + rank_ * stride_; }
+    /// What one row adds: its own t, and the rest from its pair.
+    RowNoise row(int64_t slot, float sign, const float* t) {
+        if (!args_.b.perturbed) return {.t = t, .at = at(slot)};
+        return {.t = t,
+                .at = at(slot),
+                .eps = eps(slot),
+                .eps_scale = sign * args_.members.block->sigma};
+    }
+
+    int rank() const { return rank_; }
     int64_t stride() const { return stride_; }
+    /// σ/√r.
+    float scale() const {
+        return rank_ > 0 ? args_.members.block->sigma / std::sqrt(static_cast<float>(rank_)) : 0.0f;
+    }
+    float* bt(int64_t slot) { return bt_.data() + slot * rank_ * args_.inputs; }
 
 private:
+    float* at(int64_t slot) { return at_.data() + slot * rank_ * stride_; }
+    float* eps(int64_t slot) { return eps_.data() + slot * stride_; }
+
     /// A factor (n,r) of the stream as its transpose (r,n).
     void draw_transposed(const NoiseStream& stream, uint64_t first, int64_t n, int64_t stride,
                          float* to) {
@@ -117,89 +134,63 @@ private:
 
     const LinearArgs& args_;
     int rank_;
-    int64_t stride_, slot_;
-    Scratch memory_, spare_;
+    int64_t stride_;
+    Scratch bt_, at_, eps_, spare_;
 };
 
-/// What each row of a group of members adds to the product.
-class GroupNoise {
-public:
-    GroupNoise(const LinearArgs& args, int64_t members)
-        : args_(args),
-          rank_(args.w.perturbed ? args.w.rank : 0),
-          scale_(rank_ > 0 ? args.members.block->sigma / std::sqrt(static_cast<float>(rank_)) : 0),
-          pairs_(args, rank_, members + 1),
-          rows_memory_(members * args.batch * static_cast<int64_t>(sizeof(RowNoise) / 4)),
-          t_(members * args.batch * std::max(rank_, 1)) {}
+/// t = s σ/√r x B_j of the rows of a group of members; row r belongs to the pair whose Bᵀ is b[r].
+void project(const float* x, int64_t members, int64_t batch, int64_t inputs, int64_t rank,
+             const float* const* b, const float* scale, float* t) {
+    const int64_t rows = members * batch;
+    if (rank == 1 && batch < kLanes) {
+        dot_each(x, rows, b, inputs, t);
+    } else {
+        for (int64_t row = 0; rank > 0 && row < rows; row += batch) {
+            dot_rows(x + row * inputs, batch, b[row], rank, inputs, t + row * rank);
+        }
+    }
+    for (int64_t row = 0; row < rows; ++row) {
+        for (int64_t k = 0; k < rank; ++k) t[row * rank + k] *= scale[row];
+    }
+}
 
-    /// Members first..first+count-1 of the chunk.
-    void prepare(int64_t first, int64_t count) {
-        const Members& members = args_.members;
-        const int64_t batch = args_.batch;
+/// Each member has rows of its own.
+void perturbed_own(const LinearArgs& args) {
+    const int64_t batch = args.batch, outputs = args.outputs, inputs = args.inputs;
+    const Members& members = args.members;
+    const int64_t group = std::min(members.count, cpu::group_members(batch));
+    const bool wide = members.count * batch >= kRowsToPack;
+    const PackedWeights packed(args, wide);
+    PairNoise noise(args, group);
+    const int64_t rank = noise.rank();
+    Scratch bias(noise.stride()), t(group * batch * rank);
+    pad_bias(args, bias.data());
+    cpu::ScratchOf<RowNoise> row_noise(group * batch);
+    cpu::ScratchOf<const float*> own_b(group * batch);
+    Scratch t_scale(group * batch);
+
+    for (int64_t first = 0; first < members.count; first += group) {
+        const int64_t count = std::min(group, members.count - first), rows = count * batch;
+        const float* x = args.x + first * batch * inputs;
+        float* y = args.y + first * batch * outputs;
         int64_t slot = -1, drawn = -1;
         for (int64_t m = 0; m < count; ++m) {
             const int64_t member = members.first + first + m, pair = members.pair_of(member);
-            const bool again = pair == drawn;
-            if (!again) pairs_.draw(++slot, drawn = pair);
-            project(first, m, slot, again);
+            const float sign = members.sign_of(member);
+            if (pair != drawn) noise.draw(++slot, drawn = pair);
             for (int64_t r = 0; r < batch; ++r) {
-                RowNoise& row = rows()[m * batch + r];
-                row = {.t = t_.data() + (m * batch + r) * rank_, .at = pairs_.at(slot)};
-                if (args_.b.perturbed) {
-                    row.eps = pairs_.eps(slot);
-                    row.eps_scale = members.sign_of(member) * members.block->sigma;
-                }
+                const int64_t row = m * batch + r;
+                row_noise.data()[row] = noise.row(slot, sign, t.data() + row * rank);
+                own_b.data()[row] = noise.bt(slot);
+                t_scale.data()[row] = sign * noise.scale();
             }
         }
-    }
-
-    RowNoise* rows() { return reinterpret_cast<RowNoise*>(rows_memory_.data()); }
-    int rank() const { return rank_; }
-    int64_t stride() const { return pairs_.stride(); }
-
-private:
-    /// t = s σ/√r x B_j of one member; on a shared x the other of the pair has it with its sign.
-    void project(int64_t first, int64_t m, int64_t slot, bool again) {
-        const Members& members = args_.members;
-        const int64_t n = args_.batch * rank_;
-        if (n == 0) return;
-        float* t = t_.data() + m * n;
-        if (args_.shared_x && again) {
-            for (int64_t i = 0; i < n; ++i) t[i] = -t[i - n];
-            return;
-        }
-        const float* x = args_.x + (args_.shared_x ? 0 : (first + m) * args_.batch * args_.inputs);
-        dot_rows(x, args_.batch, pairs_.bt(slot), rank_, args_.inputs, t);
-        const float scale = members.sign_of(members.first + first + m) * scale_;
-        for (int64_t i = 0; i < n; ++i) t[i] *= scale;
-    }
-
-    const LinearArgs& args_;
-    int rank_;
-    float scale_;
-    PairNoise pairs_;
-    Scratch rows_memory_, t_;
-};
-
-void perturbed(const LinearArgs& args) {
-    const int64_t batch = args.batch, outputs = args.outputs, inputs = args.inputs;
-    const int64_t count = args.members.count;
-    const int64_t group = std::min(count, cpu::group_members(batch));
-    const bool wide = !args.shared_x && count * batch >= kRowsToPack;
-    const PackedWeights packed(args, wide);
-    GroupNoise noise(args, group);
-    Scratch bias(noise.stride());
-    pad_bias(args, bias.data());
-    for (int64_t first = 0; first < count; first += group) {
-        const int64_t members = std::min(group, count - first), rows = members * batch;
-        noise.prepare(first, members);
-        const float* x = args.shared_x ? nullptr : args.x + first * batch * inputs;
-        float* y = args.y + first * batch * outputs;
+        project(x, count, batch, inputs, rank, own_b.data(), t_scale.data(), t.data());
         if (wide) {
             multiply_rows({.x = x,
                            .packed = packed.data(),
                            .bias = bias.data(),
-                           .noise = noise.rows(),
+                           .noise = row_noise.data(),
                            .rank = noise.rank(),
                            .relu = args.act == Act::relu,
                            .y = y,
@@ -208,15 +199,69 @@ void perturbed(const LinearArgs& args) {
                            .outputs = outputs,
                            .stride = noise.stride()});
         } else {
-            if (!args.shared_x) narrow_product(x, args.w.value, y, rows, inputs, outputs);
+            narrow_product(x, args.w.value, y, rows, inputs, outputs);
             for (int64_t r = 0; r < rows; ++r) {
-                float* to = y + r * outputs;
-                const float* from = args.shared_x ? args.base + r % batch * outputs : to;
-                expand_row(from, bias.data(), noise.rows() + r, noise.rank(), args.act == Act::relu,
-                           to, outputs, noise.stride());
+                expand_row(y + r * outputs, bias.data(), row_noise.data() + r, noise.rank(),
+                           args.act == Act::relu, y + r * outputs, outputs, noise.stride());
             }
         }
         activate_rows(args.act, y, rows * outputs);
+    }
+}
+
+/// All members see the same rows: x Wᵀ is there already, and x B_j is formed for several pairs in
+/// one pass over x; the members of a pair differ in a sign.
+void perturbed_shared(const LinearArgs& args) {
+    constexpr int64_t kPairs = 8;
+    const int64_t batch = args.batch, outputs = args.outputs;
+    const Members& members = args.members;
+    const int64_t slots = std::min(members.count, kPairs);
+    PairNoise noise(args, slots);
+    const int64_t rank = noise.rank(), columns = slots * rank;
+    Scratch bias(noise.stride()), offset(noise.stride());
+    Scratch plus(batch * columns), minus(batch * columns);
+    pad_bias(args, bias.data());
+
+    for (int64_t m = 0; m < members.count;) {
+        // The next pairs, and the members that belong to them.
+        int64_t pairs = 0, last = m;
+        for (int64_t drawn = -1; last < members.count; ++last) {
+            const int64_t pair = members.pair_of(members.first + last);
+            if (pair == drawn) continue;
+            if (pairs == slots) break;
+            noise.draw(pairs++, drawn = pair);
+        }
+        const int64_t width = pairs * rank;
+        dot_rows(args.x, batch, noise.bt(0), width, args.inputs, plus.data());
+        for (int64_t i = 0; i < batch * width; ++i) {
+            plus.data()[i] *= noise.scale();
+            minus.data()[i] = -plus.data()[i];
+        }
+        for (int64_t slot = -1, drawn = -1; m < last; ++m) {
+            const int64_t member = members.first + m, pair = members.pair_of(member);
+            const float sign = members.sign_of(member);
+            if (pair != drawn) ++slot;
+            drawn = pair;
+            const float* t = (sign > 0 ? plus : minus).data() + slot * rank;
+            const RowNoise row = noise.row(slot, sign, t);
+            for (int64_t o = 0; o < noise.stride(); ++o) {
+                offset.data()[o] = bias.data()[o];
+                if (row.eps != nullptr) offset.data()[o] += row.eps_scale * row.eps[o];
+            }
+            float* y = args.y + m * batch * outputs;
+            expand_rows({.base = args.base,
+                         .offset = offset.data(),
+                         .t = t,
+                         .t_step = width,
+                         .at = row.at,
+                         .rank = noise.rank(),
+                         .relu = args.act == Act::relu,
+                         .y = y,
+                         .rows = batch,
+                         .outputs = outputs,
+                         .stride = noise.stride()});
+            activate_rows(args.act, y, batch * outputs);
+        }
     }
 }
 
@@ -286,10 +331,12 @@ void product(const float* x, const float* w, float* y, int64_t rows, int64_t inp
 }
 
 void linear(const LinearArgs& args) {
-    if (args.members.count > 0) {
-        perturbed(args);
-    } else {
+    if (args.members.count == 0) {
         unperturbed(args);
+    } else if (args.shared_x) {
+        perturbed_shared(args);
+    } else {
+        perturbed_own(args);
     }
 }
 

@@ -41,16 +41,17 @@ double cross_entropy_block(const float* y, const int32_t* labels, int64_t rows, 
         for (int64_t c = 0; c < n; ++c) columns[c * kRows + r] = row[c];
     }
     Lane largest = Column(columns), sum = Lane::Zero();
+    int32_t broken[kRows] = {};  // exp() clamps its argument, which would turn a NaN into a number
     for (int64_t c = 1; c < n; ++c) largest = largest.max(Column(columns + c * kRows));
     for (int64_t c = 0; c < n; ++c) {
         const Lane shifted = Column(columns + c * kRows) - largest;
-        // exp() clamps its argument, which would turn a NaN into a number.
-        sum += (shifted == shifted).select(shifted.exp(), shifted);
+        sum += shifted.exp();
+        for (int64_t r = 0; r < kRows; ++r) broken[r] |= shifted[r] != shifted[r];
     }
-    const Lane logarithm = (sum == sum).select(sum.log(), sum);
+    const Lane logarithm = sum.log();
     double total = 0.0;
     for (int64_t r = 0; r < rows; ++r) {
-        if (labels[r] < 0 || labels[r] >= n) return NAN;
+        if (broken[r] != 0 || labels[r] < 0 || labels[r] >= n) return NAN;
         const double own = static_cast<double>(y[r * n + labels[r]]);
         total += static_cast<double>(logarithm[r]) - (own - static_cast<double>(largest[r]));
     }

@@ -11,21 +11,24 @@ namespace eggroll::cpu {
 void* allocate(size_t bytes);
 void release(void* memory, size_t bytes);
 
-/// A buffer of floats for the length of a scope.
-class Scratch {
+/// A buffer of plain values for the length of a scope.
+template <class T>
+class ScratchOf {
 public:
-    explicit Scratch(int64_t floats)
-        : bytes_(static_cast<size_t>(floats) * sizeof(float)),
-          data_(static_cast<float*>(allocate(bytes_))) {}
-    ~Scratch() { release(data_, bytes_); }
-    Scratch(const Scratch&) = delete;
-    Scratch& operator=(const Scratch&) = delete;
+    explicit ScratchOf(int64_t count)
+        : bytes_(static_cast<size_t>(count) * sizeof(T)),
+          data_(static_cast<T*>(allocate(bytes_))) {}
+    ~ScratchOf() { release(data_, bytes_); }
+    ScratchOf(const ScratchOf&) = delete;
+    ScratchOf& operator=(const ScratchOf&) = delete;
 
-    float* data() { return data_; }
+    T* data() { return data_; }
 
 private:
     size_t bytes_;
-    float* data_;
+    T* data_;
 };
+
+using Scratch = ScratchOf<float>;
 
 }  // namespace eggroll::cpu

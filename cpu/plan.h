@@ -25,14 +25,17 @@ inline int64_t group_members(int64_t batch) {
     return 2 * pairs * std::max<int64_t>(1, kRows / (pairs * pair_rows));
 }
 
-/// Chunks of about 240 rows, fewer where rows are long, so that the activations of two layers stay
-/// in a core's second-level cache; small populations still make several chunks.
+/// Chunks of about 240 rows, fewer where rows are long and more where members bring many of their
+/// own, so that the activations of two layers stay in a core's second-level cache; small
+/// populations still make several chunks.
 inline int64_t plan_chunk(const detail::PlanArgs& args) {
     constexpr int64_t kActivationBytes = 512 * 1024;
     constexpr int64_t kMinRows = 96, kMaxRows = 240, kMinChunks = 4;
+    constexpr int64_t kMostRows = 1024;
     const int64_t batch = std::max<int64_t>(args.rows, 1);
     const int64_t widest = std::max<int64_t>(args.widest, 1);
-    const int64_t rows = std::clamp(kActivationBytes / (4 * widest), kMinRows, kMaxRows);
+    const int64_t most = batch >= kMinRows ? kMostRows : kMaxRows;
+    const int64_t rows = std::clamp(kActivationBytes / (4 * widest), kMinRows, most);
     const int64_t group = group_members(batch);
     const int64_t members = std::max(group, rows / batch / group * group);
     const int64_t fair = args.pop_size / kMinChunks;

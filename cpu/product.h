@@ -49,7 +49,25 @@ void multiply_rows(const RowsArgs& args);
 void expand_row(const float* from, const float* bias, const RowNoise* noise, int rank, bool relu,
                 float* y, int64_t outputs, int64_t stride);
 
+struct ExpandArgs {
+    const float* base;    // (rows,O)
+    const float* offset;  // (stride): bias and bias noise
+    const float* t;       // (rows,r), t_step apart, the sign and σ/√r inside
+    int64_t t_step;
+    const float* at;  // (r,stride)
+    int rank;
+    bool relu;
+    float* y;  // (rows,O)
+    int64_t rows, outputs, stride;
+};
+
+/// y = base + offset + t Aᵀ for all rows of a member, with ReLU if asked for.
+void expand_rows(const ExpandArgs& args);
+
 /// t (rows,n) = x (rows,I) Bᵀ (n,I), as dot products; for a handful of columns or of rows.
 void dot_rows(const float* x, int64_t rows, const float* b, int64_t n, int64_t inputs, float* t);
+
+/// t (rows): row r of x (rows,I) times b[r] (I), each row with a vector of its own.
+void dot_each(const float* x, int64_t rows, const float* const* b, int64_t inputs, float* t);
 
 }  // namespace eggroll::EGGROLL_CPU_NS

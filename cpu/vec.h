@@ -64,14 +64,42 @@ static inline void store(float* to, Vec v) {
 
 inline constexpr int kTileCols = 2 * kLanes;
 
-/// Sum of the lanes, halves added to halves.
-static inline float sum_lanes(Vec v) {
-    float lane[kLanes];
-    store(lane, v);
-    for (int half = kLanes / 2; half > 0; half /= 2) {
-        for (int l = 0; l < half; ++l) lane[l] += lane[l + half];
+/// The first n lanes from memory, zeros in the others.
+static inline Vec load_some(const float* from, int64_t n) {
+    if (n >= kLanes) return load(from);
+    float lane[kLanes] = {};
+    for (int64_t l = 0; l < n; ++l) lane[l] = from[l];
+    return load(lane);
+}
+
+/// One step of sum_each: every vector holds rows of 2·kCount partial sums; two become one of twice
+/// the rows, kCount sums each.
+template <int kCount>
+static inline void fold(Vec* v) {
+    using Index = int32_t __attribute__((vector_size(sizeof(Vec))));
+    constexpr int kParts = kLanes / (2 * kCount);
+    constexpr auto from = [](int l) {
+        const int part = l / kCount;
+        return part % kParts * 2 * kCount + part / kParts * kLanes + l % kCount;
+    };
+    constexpr auto index = [from](int shift) {
+        Index result = {};
+        for (int l = 0; l < kLanes; ++l) result[l] = from(l) + shift;
+        return result;
+    };
+    const Index low = index(0), high = index(kCount);
+#pragma GCC unroll 8
+    for (int i = 0; i < kCount; ++i) {
+        v[i] = __builtin_shuffle(v[2 * i], v[2 * i + 1], low) +
+               __builtin_shuffle(v[2 * i], v[2 * i + 1], high);
     }
-    return lane[0];
+    if constexpr (kCount > 1) fold<kCount / 2>(v);
+}
+
+/// Lane i of the result is the sum of the lanes of v[i], halves added to halves. Destroys v.
+static inline Vec sum_each(Vec v[kLanes]) {
+    fold<kLanes / 2>(v);
+    return v[0];
 }
 
 static inline int64_t round_up(int64_t n, int64_t multiple) {
