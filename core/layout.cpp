@@ -8,7 +8,8 @@ namespace eggroll::detail {
 namespace {
 
 /// Drops extents of 1 and merges neighbouring axes that every operand walks as one.
-Strided collapse(const Shape& shape, const std::vector<std::vector<int64_t>>& strides) {
+Strided collapse(const char* op, const Shape& shape,
+                 const std::vector<std::vector<int64_t>>& strides) {
     Strided out;
     for (size_t d = 0; d < shape.size(); ++d) {
         if (shape[d] == 1) continue;
@@ -18,7 +19,8 @@ Strided collapse(const Shape& shape, const std::vector<std::vector<int64_t>>& st
         }
         if (!merges) {
             if (out.dims == kMaxDims) {
-                throw Error("[broadcast] shape " + to_string(shape) + " has too many axes");
+                throw Error(std::string("[") + op + "] shape " + to_string(shape) +
+                            " has too many axes");
             }
             out.extent[out.dims++] = 1;
         }
@@ -86,12 +88,12 @@ Broadcast broadcast(const char* op, std::initializer_list<const Tensor*> operand
         }
         strides.push_back(std::move(own));
     }
-    result.layout = collapse(result.shape, strides);
+    result.layout = collapse(op, result.shape, strides);
     return result;
 }
 
-Strided single_layout(const Shape& shape, const std::vector<int64_t>& strides) {
-    return collapse(shape, {strides, dense_strides(shape)});
+Strided single_layout(const char* op, const Shape& shape, const std::vector<int64_t>& strides) {
+    return collapse(op, shape, {strides, dense_strides(shape)});
 }
 
 }  // namespace eggroll::detail

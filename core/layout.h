@@ -24,6 +24,6 @@ struct Broadcast {
 Broadcast broadcast(const char* op, std::initializer_list<const Tensor*> operands);
 
 /// One operand read with these strides into a dense output.
-Strided single_layout(const Shape& shape, const std::vector<int64_t>& strides);
+Strided single_layout(const char* op, const Shape& shape, const std::vector<int64_t>& strides);
 
 }  // namespace eggroll::detail

@@ -23,6 +23,15 @@ void draw(Parameter& parameter, uint64_t seed, uint32_t index) {
     TensorAccess::storage(parameter.value)->written = false;
 }
 
+void require_new(const char* caller, const std::vector<Parameter>& known, const std::string& name) {
+    for (const Parameter& parameter : known) {
+        if (parameter.name == name) {
+            throw Error(std::string("[") + caller + "] there is a parameter \"" + name +
+                        "\" already");
+        }
+    }
+}
+
 bool is_untouched(const std::vector<Parameter>& parameters) {
     return std::none_of(parameters.begin(), parameters.end(), [](const Parameter& p) {
         return TensorAccess::storage(p.value)->written.load();
@@ -39,7 +48,10 @@ Tensor Module::forward_then(const Tensor& x, const View& v, Act act) const {
 
 void Module::init(uint64_t seed) {
     uint32_t index = 0;
-    for (Parameter& parameter : parameters()) draw(parameter, seed, index++);
+    for (Parameter& parameter : parameters()) {
+        draw(parameter, seed, index++);
+        TensorAccess::storage(parameter.value)->written = true;  // somebody asked for these values
+    }
 }
 
 void Module::to(Device device) {
@@ -85,28 +97,28 @@ Tensor Module::register_parameter(const std::string& name, const Shape& shape, I
         throw Error("[register_parameter] \"" + name + "\" is " + to_string(shape) +
                     " and has no elements");
     }
-    for (const Parameter& known : parameters_) {
-        if (known.name == name) {
-            throw Error("[register_parameter] there is a parameter \"" + name + "\" already");
-        }
-    }
-    parameters_.push_back({name, Tensor::zeros(shape), noise, std::move(init)});
-    Parameter& parameter = parameters_.back();
+    require_new("register_parameter", parameters_, name);
+    Parameter parameter{name, Tensor::zeros(shape), noise, std::move(init)};
     TensorAccess::storage(parameter.value)->name = name;
-    draw(parameter, 0, static_cast<uint32_t>(parameters_.size() - 1));
-    return parameter.value;
+    draw(parameter, 0, static_cast<uint32_t>(parameters_.size()));
+    parameters_.push_back(std::move(parameter));
+    return parameters_.back().value;
 }
 
 void Module::register_module(const std::string& name, const Module& inner) {
     std::vector<Parameter> parts = inner.parameters();
     const bool fresh = is_untouched(parts);
+    const auto is_known = [&](const Parameter& parameter) {
+        return std::any_of(parameters_.begin(), parameters_.end(), [&](const Parameter& known) {
+            return TensorAccess::storage(known.value) == TensorAccess::storage(parameter.value);
+        });
+    };
+    std::erase_if(parts, is_known);  // tied weights are one parameter, under their first name
     for (Parameter& parameter : parts) {
-        const bool shared =
-            std::any_of(parameters_.begin(), parameters_.end(), [&](const Parameter& known) {
-                return TensorAccess::storage(known.value) == TensorAccess::storage(parameter.value);
-            });
-        if (shared) continue;  // tied weights are one parameter, under their first name
         parameter.name = name + "." + parameter.name;
+        require_new("register_module", parameters_, parameter.name);
+    }
+    for (Parameter& parameter : parts) {
         TensorAccess::storage(parameter.value)->name = parameter.name;
         if (fresh) draw(parameter, 0, static_cast<uint32_t>(parameters_.size()));
         parameters_.push_back(std::move(parameter));

@@ -45,7 +45,7 @@ std::string finite_complaint(const std::string& name, const Tensor& host) {
     const int64_t index = first_non_finite(host);
     if (index < 0) return {};
     const float value = host.data()[static_cast<size_t>(index)];
-    return "tensor " + in_quotes(name) + " is " + std::to_string(value) + " at element " +
+    return "tensor " + in_quotes(name) + " is " + number(value) + " at element " +
            std::to_string(index) + "; only finite values are saved and loaded";
 }
 

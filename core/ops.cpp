@@ -81,6 +81,15 @@ int64_t product_of(const Shape& shape, size_t begin, size_t end) {
     return product;
 }
 
+/// A parameter is one for all members; what each of them has of it comes from the view.
+void require_parameter(const char* op, const Tensor& x, const char* what) {
+    require(op, x, what);
+    if (x.is_per_member()) {
+        fail(op, label(what, x) + " " + to_string(x.shape()) +
+                     " is marked as per-member; a parameter is shared");
+    }
+}
+
 detail::Operand vector_operand(const char* op, const Tensor& b, const View& view) {
     detail::Operand operand{.value = TensorAccess::floats(b)};
     if (const detail::TableEntry* entry = ViewAccess::find(view, b)) {
@@ -117,7 +126,7 @@ detail::Operand matrix_operand(const char* op, const Tensor& w, const View& view
 
 Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b, const View& view, Act act) {
     require("linear", x, "x");
-    require("linear", w, "weight");
+    require_parameter("linear", w, "weight");
     require_same_device("linear", x, w);
     require_members("linear", x, view);
     if (w.shape().size() != 2)
@@ -130,9 +139,9 @@ Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b, const View& vie
     }
     const bool has_bias = b.size() > 0;
     if (has_bias) {
-        require("linear", b, "bias");
+        require_parameter("linear", b, "bias");
         require_same_device("linear", x, b);
-        if (b.size() != outputs) {
+        if (b.shape() != Shape{outputs}) {
             fail("linear", label("bias", b) + " is " + to_string(b.shape()) + " but " +
                                label("weight", w) + " is " + to_string(w.shape()));
         }
@@ -144,7 +153,7 @@ Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b, const View& vie
     const bool perturbed = args.w.perturbed || args.b.perturbed;
     Shape part = x.part_shape();
     part.back() = outputs;
-    const int64_t rows = element_count(part) / outputs;  // B
+    const int64_t rows = product_of(part, 0, part.size() - 1);  // B
     const int64_t members = perturbed ? view.size() : x.members();
 
     args.members = perturbed ? ViewAccess::members(view) : detail::Members{};
@@ -173,7 +182,7 @@ Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b, const View& vie
 }
 
 Tensor perturbed(const Tensor& b, const View& view) {
-    require("perturbed", b, "parameter");
+    require_parameter("perturbed", b, "parameter");
     const detail::Operand operand = vector_operand("perturbed", b, view);
     if (!operand.perturbed) return b;
     Tensor y =
@@ -185,9 +194,9 @@ Tensor perturbed(const Tensor& b, const View& view) {
 
 Tensor add(const Tensor& x, const Tensor& b, const View& view) {
     require("add", x, "x");
-    require("add", b, "parameter");
+    require_parameter("add", b, "parameter");
     require_members("add", x, view);
-    if (last_extent("add", x) != b.size()) {
+    if (b.shape() != Shape{last_extent("add", x)}) {
         fail("add", label("parameter", b) + " is " + to_string(b.shape()) + " but x is " +
                         to_string(x.shape()));
     }
@@ -196,7 +205,7 @@ Tensor add(const Tensor& x, const Tensor& b, const View& view) {
 
 Tensor embedding(const Tensor& ids, const Tensor& table, const View& view) {
     require("embedding", ids, "ids", Dtype::i32);
-    require("embedding", table, "table");
+    require_parameter("embedding", table, "table");
     require_same_device("embedding", ids, table);
     require_members("embedding", ids, view);
     if (table.shape().size() != 2) {
@@ -231,7 +240,9 @@ Tensor layer_norm(const Tensor& x, const Tensor& gain, const Tensor& bias, const
     require_members("layer_norm", x, view);
     const int64_t n = last_extent("layer_norm", x);
     for (const Tensor* parameter : {&gain, &bias}) {
-        if (parameter->size() > 0 && parameter->size() != n) {
+        if (parameter->size() == 0) continue;
+        require_parameter("layer_norm", *parameter, "parameter");
+        if (parameter->shape() != Shape{n}) {
             fail("layer_norm", label("parameter", *parameter) + " is " +
                                    to_string(parameter->shape()) + " but x is " +
                                    to_string(x.shape()));
@@ -519,12 +530,12 @@ Tensor reshape(const Tensor& x, const Shape& part) {
 namespace {
 
 /// A dense tensor of that shape, read from x with those strides (in elements).
-Tensor copy_strided(const Tensor& x, int64_t offset, const Shape& shape,
+Tensor copy_strided(const char* op, const Tensor& x, int64_t offset, const Shape& shape,
                     const std::vector<int64_t>& strides) {
     Tensor y = TensorAccess::make(shape, x.device(), x.dtype(), x.is_per_member());
     const auto* from = static_cast<const uint32_t*>(TensorAccess::raw(x)) + offset;
     TensorAccess::backend(x).copy_strided(from, TensorAccess::raw(y),
-                                          detail::single_layout(shape, strides));
+                                          detail::single_layout(op, shape, strides));
     return y;
 }
 
@@ -540,7 +551,7 @@ Tensor slice(const Tensor& x, int axis, int64_t begin, int64_t end) {
     }
     const std::vector<int64_t> strides = detail::dense_strides(shape);
     shape[index] = end - begin;
-    return copy_strided(x, begin * strides[index], shape, strides);
+    return copy_strided("slice", x, begin * strides[index], shape, strides);
 }
 
 Tensor transpose(const Tensor& x, int axis_a, int axis_b) {
@@ -549,7 +560,7 @@ Tensor transpose(const Tensor& x, int axis_a, int axis_b) {
     std::vector<int64_t> strides = detail::dense_strides(shape);
     std::swap(shape[a], shape[b]);
     std::swap(strides[a], strides[b]);
-    return copy_strided(x, 0, shape, strides);
+    return copy_strided("transpose", x, 0, shape, strides);
 }
 
 Tensor concat(std::span<const Tensor> parts, int axis) {
@@ -558,7 +569,12 @@ Tensor concat(std::span<const Tensor> parts, int axis) {
     for (const Tensor& x : parts) {
         require("concat", x, "a part", parts[0].dtype());
         require_same_device("concat", parts[0], x);
-        if (x.is_per_member()) members = x.members();
+        if (!x.is_per_member()) continue;
+        if (members > 0 && members != x.members()) {
+            fail("concat", "parts are " + to_string(parts[0].shape()) + " and " +
+                               to_string(x.shape()) + ", of different numbers of members");
+        }
+        members = x.members();
     }
     const size_t mark = parts[0].is_per_member() ? 1 : 0;
     const size_t index = axis_index("concat", parts[0], axis) - mark;

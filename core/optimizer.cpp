@@ -2,6 +2,7 @@
 #include <eggroll/optimizer.h>
 
 #include "core/storage.h"
+#include "core/text.h"
 
 namespace eggroll {
 
@@ -61,7 +62,7 @@ private:
 
 void require_beta(const char* where, float beta) {
     if (!(beta >= 0.0f && beta < 1.0f)) {
-        throw Error(std::string("[") + where + "] must be in [0,1) but is " + std::to_string(beta));
+        throw Error(std::string("[") + where + "] must be in [0,1) but is " + detail::number(beta));
     }
 }
 
@@ -83,7 +84,7 @@ std::shared_ptr<const Optimizer> adam(AdamOptions options) {
     require_beta("optim::adam beta1", options.beta1);
     require_beta("optim::adam beta2", options.beta2);
     if (!(options.eps > 0.0f)) {
-        throw Error("[optim::adam eps] must be positive but is " + std::to_string(options.eps));
+        throw Error("[optim::adam eps] must be positive but is " + detail::number(options.eps));
     }
     return std::make_shared<BuiltIn>("adam", detail::Rule::adam, 2, options.beta1, options.beta2,
                                      options.eps);

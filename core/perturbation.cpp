@@ -2,6 +2,7 @@
 #include <eggroll/perturbation.h>
 
 #include "core/perturbation.h"
+#include "core/text.h"
 
 #include <eggroll/ops.h>
 
@@ -15,7 +16,7 @@ namespace {
 void require_sigma(const char* op, float sigma) {
     if (!std::isfinite(sigma)) {
         throw Error(std::string("[") + op + "] sigma must be finite but is " +
-                    std::to_string(sigma));
+                    detail::number(sigma));
     }
 }
 

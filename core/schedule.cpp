@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include <eggroll/schedule.h>
 
+#include "core/text.h"
+
 #include <algorithm>
 #include <cmath>
 #include <numbers>
@@ -25,7 +27,7 @@ Schedule exponential(double decay, double floor) {
     if (!(decay > 0.0 && decay <= 1.0) || !(floor >= 0.0 && floor <= 1.0)) {
         throw Error(
             "[schedule::exponential] decay must be in (0,1] and floor in [0,1] but they are " +
-            std::to_string(decay) + " and " + std::to_string(floor));
+            detail::number(decay) + " and " + detail::number(floor));
     }
     return {"exponential",
             [=](int64_t t) { return std::max(floor, std::pow(decay, static_cast<double>(t))); }};
@@ -36,7 +38,7 @@ Schedule cosine(int64_t generations, double final_factor) {
         throw Error(
             "[schedule::cosine] generations must be >= 1 and final_factor in [0,1] but they "
             "are " +
-            std::to_string(generations) + " and " + std::to_string(final_factor));
+            std::to_string(generations) + " and " + detail::number(final_factor));
     }
     return {"cosine", [=](int64_t t) {
                 const double part =

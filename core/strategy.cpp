@@ -3,6 +3,8 @@
 // members, tell shapes their fitness, forms the ascent direction and hands it to the optimizer.
 #include "core/strategy.h"
 
+#include "core/text.h"
+
 #include <algorithm>
 #include <cmath>
 
@@ -28,10 +30,10 @@ void check_options(const Options& o) {
         refuse("pop_size", "even with antithetic sampling", population);
     }
     if (!(o.sigma > 0.0f) || !std::isfinite(o.sigma)) {
-        refuse("sigma", "positive and finite", std::to_string(o.sigma));
+        refuse("sigma", "positive and finite", number(o.sigma));
     }
     if (!(o.lr >= 0.0f) || !std::isfinite(o.lr)) {
-        refuse("lr", "non-negative and finite", std::to_string(o.lr));
+        refuse("lr", "non-negative and finite", number(o.lr));
     }
     if (o.rank < 1) refuse("rank", "at least 1", std::to_string(o.rank));
 }
@@ -142,7 +144,7 @@ float Strategy::scheduled(const char* name, float base, const Schedule& schedule
     const auto value = static_cast<float>(static_cast<double>(base) * schedule(completed));
     if (!std::isfinite(value) || value < 0.0f || (value == 0.0f && !zero_allowed)) {
         throw Error(std::string("[") + name + "] schedule \"" + schedule.name() + "\" gives " +
-                    std::to_string(value) + " in generation " + std::to_string(completed));
+                    number(value) + " in generation " + std::to_string(completed));
     }
     return value;
 }
@@ -164,12 +166,22 @@ std::shared_ptr<Generation> Strategy::ask() {
 
 std::shared_ptr<Generation> Strategy::begin_step() {
     require_closed("step");
-    return ask();
+    auto fresh = ask();
+    stepping_ = true;
+    return fresh;
 }
 
 void Strategy::abandon() noexcept {
     if (open_) open_->open = false;
     open_.reset();
+    stepping_ = false;
+}
+
+void Strategy::require_no_step() const {
+    if (stepping_) {
+        throw Error("[tell] generation " + std::to_string(completed) +
+                    " belongs to a step, which tells it itself");
+    }
 }
 
 // --- Telling ------------------------------------------------------------------------------------
@@ -244,7 +256,7 @@ void Strategy::update(const Generation& open, const Tensor& weights) {
             !std::all_of(change.state.begin(), change.state.end(), finite)) {
             throw Error("[tell] optimizer \"" + optimizer_->name() + "\" makes \"" +
                         entry.parameter.name + "\" not finite in generation " +
-                        std::to_string(completed) + " (lr " + std::to_string(open.block.lr) +
+                        std::to_string(completed) + " (lr " + number(open.block.lr) +
                         "); nothing was changed");
         }
     }
@@ -288,20 +300,25 @@ Eggroll::~Eggroll() = default;
 Eggroll::Eggroll(Eggroll&&) noexcept = default;
 Eggroll& Eggroll::operator=(Eggroll&&) noexcept = default;
 
+detail::Strategy& Eggroll::strategy() const {
+    if (!strategy_) throw Error("[Eggroll] this strategy was moved from");
+    return *strategy_;
+}
+
 Report Eggroll::step(const Tensor& x, const Objective& objective) {
-    const auto open = strategy_->begin_step();
+    const auto open = strategy().begin_step();
     const StepGuard guard(*strategy_);
     return strategy_->tell(strategy_->fitness(*open, x, objective));
 }
 
 Report Eggroll::step_batched(const Tensor& x, const BatchedFitness& fitness) {
-    const auto open = strategy_->begin_step();
+    const auto open = strategy().begin_step();
     const StepGuard guard(*strategy_);
     return strategy_->tell(fitness(strategy_->forward(*open, x)));
 }
 
 Report Eggroll::step_members(const std::function<float(const Member&)>& fitness) {
-    const auto open = strategy_->begin_step();
+    const auto open = strategy().begin_step();
     const StepGuard guard(*strategy_);
     std::vector<float> values(static_cast<size_t>(options().pop_size));
     const auto evaluate = [&](int64_t i) {
@@ -327,42 +344,46 @@ std::vector<float> Eggroll::to_fitness(const Tensor& values) {
 }
 
 Population Eggroll::ask() {
-    return Population(strategy_->ask());
+    return Population(strategy().ask());
 }
 
 Report Eggroll::tell(std::span<const float> fitness) {
+    strategy().require_no_step();
     return strategy_->tell(fitness);
 }
+
 Report Eggroll::tell(std::span<const double> fitness) {
-    return strategy_->tell(to_floats(fitness));
+    return tell(std::span<const float>(to_floats(fitness)));
 }
+
 Report Eggroll::tell(const Tensor& fitness) {
-    return strategy_->tell(to_fitness(fitness));
+    return tell(std::span<const float>(to_fitness(fitness)));
 }
+
 Report Eggroll::tell(std::initializer_list<float> fitness) {
-    return strategy_->tell(std::span<const float>(fitness.begin(), fitness.size()));
+    return tell(std::span<const float>(fitness.begin(), fitness.size()));
 }
 
 const Options& Eggroll::options() const {
-    return strategy_->options;
+    return strategy().options;
 }
 int64_t Eggroll::generation() const {
-    return strategy_->completed;
+    return strategy().completed;
 }
 
 float Eggroll::lr() const {
-    return strategy_->scheduled("lr", strategy_->lr, options().lr_schedule, true);
+    return strategy().scheduled("lr", strategy_->lr, options().lr_schedule, true);
 }
 
 float Eggroll::sigma() const {
-    return strategy_->scheduled("sigma", strategy_->sigma, options().sigma_schedule, false);
+    return strategy().scheduled("sigma", strategy_->sigma, options().sigma_schedule, false);
 }
 
 void Eggroll::set_lr(float lr) {
-    strategy_->set_lr(lr);
+    strategy().set_lr(lr);
 }
 void Eggroll::set_sigma(float sigma) {
-    strategy_->set_sigma(sigma);
+    strategy().set_sigma(sigma);
 }
 
 }  // namespace eggroll

@@ -43,8 +43,9 @@ public:
 
     // The cycle (strategy.cpp).
     std::shared_ptr<Generation> ask();
-    /// As ask, for a step: throws while a generation is open.
+    /// As ask, for a step: throws while a generation is open, and nobody else may tell this one.
     std::shared_ptr<Generation> begin_step();
+    void require_no_step() const;
     Report tell(std::span<const float> fitness);
     void abandon() noexcept;
     void set_lr(float value);
@@ -75,6 +76,7 @@ private:
     std::vector<std::vector<Tensor>> state_;  // of the optimizer, per parameter
     std::shared_ptr<const Optimizer> optimizer_;
     std::shared_ptr<Generation> open_;
+    bool stepping_ = false;
 };
 
 }  // namespace eggroll::detail

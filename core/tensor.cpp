@@ -215,21 +215,27 @@ float Tensor::item() const {
 }
 
 Tensor Tensor::reshape(const Shape& shape) const {
+    const auto refuse = [&](const char* why) {
+        throw Error("[reshape] a tensor of shape " + to_string(shape_) + " cannot take shape " +
+                    to_string(shape) + why);
+    };
     Shape full = shape;
-    int64_t known = 1;
+    int64_t known = 1;  // product of the extents given
     int64_t* open = nullptr;
     for (int64_t& extent : full) {
-        if (extent == -1 && open == nullptr) {
+        if (extent == -1) {
+            if (open != nullptr) refuse(": only one extent may be -1");
             open = &extent;
-        } else {
-            known *= extent;
+            continue;
         }
+        if (extent < 0) refuse(": it has a negative extent");
+        if (__builtin_mul_overflow(known, extent, &known)) refuse("");
     }
-    if (open != nullptr) *open = known > 0 ? size_ / known : 0;
-    if (element_count(full) != size_) {
-        throw Error("[reshape] a tensor of shape " + to_string(shape_) + " cannot take shape " +
-                    to_string(shape));
+    if (open != nullptr) {
+        *open = known > 0 ? size_ / known : 0;
+        known *= *open;
     }
+    if (known != size_) refuse("");
     const bool mark = per_member_ && !full.empty() && full[0] == shape_[0];
     return TensorAccess::with_shape(*this, std::move(full), mark);
 }

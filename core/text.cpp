@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "core/text.h"
 
+#include <charconv>
+
 namespace eggroll::detail {
 
 namespace {
@@ -80,6 +82,24 @@ std::string in_quotes(std::string_view text) {
         }
     }
     return result + '"';
+}
+
+namespace {
+
+template <class T>
+std::string shortest(T value) {
+    char text[32];
+    return {text, std::to_chars(text, text + sizeof text, value).ptr};
+}
+
+}  // namespace
+
+std::string number(float value) {
+    return shortest(value);
+}
+
+std::string number(double value) {
+    return shortest(value);
 }
 
 }  // namespace eggroll::detail

@@ -18,4 +18,8 @@ void append_utf8(std::string& text, uint32_t code);
 /// UTF-8 are escaped, and long text is cut.
 std::string in_quotes(std::string_view text);
 
+/// The shortest text that reads back as the same number: "1e-09", not "0.000000".
+std::string number(float value);
+std::string number(double value);
+
 }  // namespace eggroll::detail

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "cpu/eigen.h"
+#include "cpu/exp.h"
 #include "cpu/kernels.h"
 
 #include <cmath>
@@ -89,14 +90,14 @@ void unary(Unary kind, const float* x, float* y, int64_t n) {
         case Unary::tanh:
             return in_blocks(x, y, n, [](auto v, auto out) { out = v.tanh(); });
         case Unary::sigmoid:
-            return in_blocks(x, y, n, [](auto v, auto out) { out = 1.0f / (1.0f + (-v).exp()); });
+            return each(x, y, n, [](float v) { return 1.0f / (1.0f + exp_of(-v)); });
         case Unary::gelu:
             return each(x, y, n,
                         [](float v) { return 0.5f * v * (1.0f + std::erf(v * 0.707106781f)); });
         case Unary::silu:
-            return in_blocks(x, y, n, [](auto v, auto out) { out = v / (1.0f + (-v).exp()); });
+            return each(x, y, n, [](float v) { return v / (1.0f + exp_of(-v)); });
         case Unary::exp:
-            return in_blocks(x, y, n, [](auto v, auto out) { out = v.exp(); });
+            return each(x, y, n, [](float v) { return exp_of(v); });
         case Unary::log:
             return each(x, y, n, [](float v) { return std::log(v); });
         case Unary::sqrt:

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-#include "cpu/eigen.h"
+#include "cpu/exp.h"
 #include "cpu/kernels.h"
 #include "cpu/memory.h"
 
@@ -30,30 +30,29 @@ double squared_error(const float* y, const float* target, int64_t n) {
 /// Rows whose classes are laid side by side, so that the loops run along rows and vectorise.
 constexpr int64_t kRows = 64;
 
-using Lane = Eigen::Array<float, kRows, 1>;
-
 /// Σ −log softmax(row)[label] over up to kRows rows; `columns` holds n lanes of kRows floats.
 double cross_entropy_block(const float* y, const int32_t* labels, int64_t rows, int64_t n,
                            float* columns) {
-    using Column = Eigen::Map<Lane>;
     for (int64_t r = 0; r < kRows; ++r) {
         const float* row = y + std::min(r, rows - 1) * n;  // the last row fills up the lanes
         for (int64_t c = 0; c < n; ++c) columns[c * kRows + r] = row[c];
     }
-    Lane largest = Column(columns), sum = Lane::Zero();
-    int32_t broken[kRows] = {};  // exp() clamps its argument, which would turn a NaN into a number
-    for (int64_t c = 1; c < n; ++c) largest = largest.max(Column(columns + c * kRows));
-    for (int64_t c = 0; c < n; ++c) {
-        const Lane shifted = Column(columns + c * kRows) - largest;
-        sum += shifted.exp();
-        for (int64_t r = 0; r < kRows; ++r) broken[r] |= shifted[r] != shifted[r];
+    float largest[kRows], sum[kRows] = {};
+    std::copy_n(columns, kRows, largest);
+    for (int64_t c = 1; c < n; ++c) {
+        for (int64_t r = 0; r < kRows; ++r) {
+            const float v = columns[c * kRows + r];
+            largest[r] = v > largest[r] ? v : largest[r];
+        }
     }
-    const Lane logarithm = sum.log();
+    for (int64_t c = 0; c < n; ++c) {
+        for (int64_t r = 0; r < kRows; ++r) sum[r] += exp_of(columns[c * kRows + r] - largest[r]);
+    }
     double total = 0.0;
     for (int64_t r = 0; r < rows; ++r) {
-        if (broken[r] != 0 || labels[r] < 0 || labels[r] >= n) return NAN;
+        if (labels[r] < 0 || labels[r] >= n) return NAN;
         const double own = static_cast<double>(y[r * n + labels[r]]);
-        total += static_cast<double>(logarithm[r]) - (own - static_cast<double>(largest[r]));
+        total += std::log(static_cast<double>(sum[r])) - (own - static_cast<double>(largest[r]));
     }
     return total;
 }

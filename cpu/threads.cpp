@@ -14,6 +14,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -71,6 +72,7 @@ public:
     }
 
     void resize(int threads) {
+        const std::scoped_lock one_at_a_time(resize_mutex_);
         std::vector<std::thread> retired;
         {
             const std::scoped_lock lock(mutex_);
@@ -81,7 +83,12 @@ public:
         for (std::thread& worker : retired) worker.join();
         const std::scoped_lock lock(mutex_);
         for (int i = 1; i < threads; ++i) {
-            workers_.emplace_back([this, born = generation_] { serve(born); });
+            try {
+                workers_.emplace_back([this, born = generation_] { serve(born); });
+            } catch (const std::system_error& error) {
+                throw Error("[set_num_threads] the system gives " + std::to_string(i) +
+                            " threads, not " + std::to_string(threads) + ": " + error.what());
+            }
         }
     }
 
@@ -114,6 +121,7 @@ private:
         }
     }
 
+    std::mutex resize_mutex_;
     std::mutex mutex_;
     std::condition_variable wake_, idle_;
     std::deque<Job*> jobs_;
@@ -189,6 +197,9 @@ void set_num_threads(int n) {
     if (n < 1 || n > cpu::kMaxThreads) {
         throw Error("[set_num_threads] must be from 1 to " + std::to_string(cpu::kMaxThreads) +
                     " but is " + std::to_string(n));
+    }
+    if (cpu::inside_chunk) {
+        throw Error("[set_num_threads] not from a function the threads are running");
     }
     cpu::pool().resize(n);
 }

@@ -102,7 +102,7 @@ static inline Vec sum_each(Vec v[kLanes]) {
     return v[0];
 }
 
-static inline int64_t round_up(int64_t n, int64_t multiple) {
+static constexpr int64_t round_up(int64_t n, int64_t multiple) {
     return (n + multiple - 1) / multiple * multiple;
 }
 

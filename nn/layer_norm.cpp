@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
 #include <eggroll/layer_norm.h>
 
+#include "core/text.h"
+
 namespace eggroll::nn {
 
 LayerNorm::LayerNorm(int64_t n, float eps) : eps_(eps) {
     if (n < 1 || !(eps > 0.0f)) {
         throw Error("[nn::LayerNorm] n and eps must be positive but are " + std::to_string(n) +
-                    " and " + std::to_string(eps));
+                    " and " + detail::number(eps));
     }
     weight_ = register_parameter("weight", {n}, init::ones());
     bias_ = register_parameter("bias", {n}, init::zeros());

@@ -98,6 +98,18 @@ inline std::vector<float> random_fitness(int64_t pop_size, uint32_t which = 0) {
     return {values.data().begin(), values.data().end()};
 }
 
+/// Another number of threads to the end of the scope.
+class ThreadScope {
+public:
+    explicit ThreadScope(int n) : before_(num_threads()) { set_num_threads(n); }
+    ~ThreadScope() { set_num_threads(before_); }
+    ThreadScope(const ThreadScope&) = delete;
+    ThreadScope& operator=(const ThreadScope&) = delete;
+
+private:
+    int before_;
+};
+
 /// The values of all parameters, for comparison bit for bit (no value here is NaN or -0).
 inline std::vector<std::vector<float>> values_of(const nn::Module& model) {
     std::vector<std::vector<float>> values;

@@ -54,6 +54,7 @@ for example in own_layer nano_classifier fashion_mnist; do
     done
     refused 2 --no-such-option "$bin/$example" --no-such-option
     refused 2 --steps "$bin/$example" --steps many
+    refused 2 --seed "$bin/$example" --seed -1
 done
 refused 2 --fitness "$bin/nano_classifier" --fitness luck
 refused 1 pop_size "$bin/nano_classifier" --pop-size 63

@@ -525,6 +525,8 @@ TEST_CASE("strategy: built-in objectives are the losses computed outside") {
     check(loss::cross_entropy(own_labels), entropy(own_labels));
     check(score::accuracy(labels), share(labels));
     check(score::accuracy(own_labels), share(own_labels));
+    // The first of equals is the answer.
+    CHECK(accuracy(Tensor::zeros({2, 3}), Tensor::from_ints({2}, {0, 2})).item() == 0.5f);
 }
 
 TEST_CASE("strategy: fitness of the wrong count or kind is refused and changes nothing") {
@@ -548,12 +550,34 @@ TEST_CASE("strategy: fitness of the wrong count or kind is refused and changes n
     twins.check_same();
 }
 
+TEST_CASE("strategy: outputs that no perturbed weight reaches are repeated for each member") {
+    class Idle : public nn::Module {
+    public:
+        Idle() { weight_ = register_parameter("weight", {3, 4}, nn::init::normal(1.0f)); }
+        Tensor forward(const Tensor& x, const View&) const override { return x * 2.0f; }
+
+    private:
+        Tensor weight_;
+    };
+    Idle model;
+    Eggroll es(model, {.pop_size = 6});
+    const Tensor x = small_input();
+    const Population population = es.ask();
+    const Tensor y = population.forward(x);
+    REQUIRE(y.shape() == Shape{6, 5, 4});
+    CHECK(y.is_per_member());
+    for (size_t e = 0; e < 120; ++e) CHECK(y.data()[e] == 2.0f * x.data()[e % 20]);
+    CHECK(values_of(population.member(3)(x)) == values_of(x * 2.0f));
+    const std::vector<float> fitness = population.evaluate(x, loss::mse(Tensor::zeros({5, 4})));
+    CHECK(fitness == std::vector<float>(6, fitness[0]));
+}
+
 // --- Exceptions of callbacks --------------------------------------------------------------------
 
 TEST_CASE("strategy: a callback's exception passes through and changes nothing") {
     for (const int threads : {1, 3}) {
         CAPTURE(threads);
-        set_num_threads(threads);
+        const ThreadScope scope(threads);
         Twins twins({.pop_size = 64, .optimizer = optim::adam(), .parallel_fitness = threads > 1});
         Eggroll& es = twins.es;
         const Tensor x = small_input();
@@ -596,7 +620,6 @@ TEST_CASE("strategy: a callback's exception passes through and changes nothing")
         CHECK(population.size() == 64);
         twins.check_same();
     }
-    set_num_threads(1);
 }
 
 TEST_CASE("strategy: exceptions of a layer, an optimizer and a schedule pass through") {
@@ -943,7 +966,7 @@ TEST_CASE("strategy: two strategies in two threads are as alone") {
     };
     for (const int threads : {1, 3}) {
         CAPTURE(threads);
-        set_num_threads(threads);
+        const ThreadScope scope(threads);
         nn::Sequential first = small_model(), second = small_model();
         train(first, 1, false);
         train(second, 2, true);
@@ -955,7 +978,6 @@ TEST_CASE("strategy: two strategies in two threads are as alone") {
         CHECK((bits(second) == bits(second_again)));
         CHECK((bits(first) != bits(second)));
     }
-    set_num_threads(1);
 }
 
 TEST_CASE("strategy: the quick start learns") {
@@ -974,4 +996,36 @@ TEST_CASE("strategy: the quick start learns") {
     // A fixed run, so the margin only needs to be what nobody would call chance.
     CHECK(mse(model(x), target).item() < 0.5f * before);
     CHECK(last.mean > first.mean);
+}
+
+TEST_CASE("strategy: a step tells its generation itself") {
+    nn::Linear model(3, 2);
+    Eggroll es(model, {.pop_size = 4});
+    const auto before = bits(model);
+    const Tensor x = Tensor::zeros({2, 3});
+    const auto tell_inside = [&](const Tensor&) {
+        es.tell({1, 2, 3, 4});
+        return std::vector<float>(4);
+    };
+    CHECK_THROWS_WITH_AS(es.step(x, tell_inside), doctest::Contains("belongs to a step"), Error);
+    CHECK((bits(model) == before));
+    CHECK(es.generation() == 0);
+    es.ask();
+    es.tell({1, 2, 3, 4});
+    CHECK(es.generation() == 1);
+}
+
+TEST_CASE("strategy: what was moved from says so") {
+    nn::Linear model(3, 2);
+    Eggroll es(model, {.pop_size = 4});
+    const Eggroll moved = std::move(es);
+    CHECK_THROWS_WITH_AS(es.ask(), doctest::Contains("moved from"), Error);
+    CHECK_THROWS_WITH_AS(es.generation(), doctest::Contains("moved from"), Error);
+    CHECK(moved.generation() == 0);
+}
+
+TEST_CASE("strategy: messages show small values as they are") {
+    nn::Linear model(3, 2);
+    CHECK_THROWS_WITH_AS(Eggroll(model, {.sigma = -1e-9f}), doctest::Contains("-1e-09"), Error);
+    CHECK_THROWS_WITH_AS(Eggroll(model, {.lr = -1e-9f}), doctest::Contains("-1e-09"), Error);
 }

@@ -75,7 +75,7 @@ public:
     /// are PyTorch's: "0.weight" (O,I), "0.bias" (O).
     virtual std::vector<Parameter> parameters() const { return parameters_; }
 
-    /// Draws every parameter anew from its initializer.
+    /// Draws every parameter anew from its initializer; they then count as written to.
     void init(uint64_t seed = 0);
     /// Moves all parameters; tensors that alias them move too.
     void to(Device device);

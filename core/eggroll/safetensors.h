@@ -12,8 +12,8 @@ namespace eggroll {
 /// Throws Error naming the file and the reason.
 EGGROLL_API void save_safetensors(const std::filesystem::path& path, const nn::Module& model);
 
-/// Reads parameters by name. Throws Error, and has changed nothing, when the file is missing, damaged
-/// or hostile, or when names, shapes or element types (float32) differ from the model's.
+/// Reads parameters by name. Throws Error, and has changed nothing, when the file is missing,
+/// damaged or hostile, or when names, shapes or element types (float32) differ from the model's.
 EGGROLL_API void load_safetensors(const std::filesystem::path& path, nn::Module& model);
 
 }  // namespace eggroll

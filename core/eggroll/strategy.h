@@ -149,6 +149,7 @@ public:
 private:
     using BatchedFitness = std::function<std::vector<float>(const Tensor&)>;
 
+    detail::Strategy& strategy() const;  // throws Error when moved from
     Report step_batched(const Tensor& x, const BatchedFitness& fitness);
     Report step_members(const std::function<float(const Member&)>& fitness);
     static std::vector<float> to_fitness(const Tensor& values);

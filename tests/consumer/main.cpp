@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Trains the README's model for some steps, multiplies with its own Eigen, and catches the library's
-// errors. Exit status 0: all of it works.
+// Trains the README's model for some steps, multiplies with its own Eigen, and catches the
+// library's errors. Exit status 0: all of it works.
 #include "own_eigen.h"
 
 #include <eggroll/eggroll.h>
