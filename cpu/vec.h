@@ -6,6 +6,7 @@
 #include <immintrin.h>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 // The widest vector of floats of the instruction set a file is compiled for, and the register tile
 // of products built on it: kTileRows × kTileCols sums held in registers.
@@ -72,26 +73,24 @@ static inline Vec load_some(const float* from, int64_t n) {
     return load(lane);
 }
 
-/// One step of sum_each: every vector holds rows of 2·kCount partial sums; two become one of twice
-/// the rows, kCount sums each.
+/// Two vectors of rows of 2·kCount partial sums each become one of twice the rows, kCount sums
+/// each.
+template <int kCount, int... kLane>
+static inline Vec fold_two(Vec a, Vec b, std::integer_sequence<int, kLane...>) {
+    constexpr auto from = [](int lane) {
+        constexpr int kParts = kLanes / (2 * kCount);
+        const int part = lane / kCount;
+        return part % kParts * 2 * kCount + part / kParts * kLanes + lane % kCount;
+    };
+    return __builtin_shufflevector(a, b, from(kLane)...) +
+           __builtin_shufflevector(a, b, (from(kLane) + kCount)...);
+}
+
 template <int kCount>
 static inline void fold(Vec* v) {
-    using Index = int32_t __attribute__((vector_size(sizeof(Vec))));
-    constexpr int kParts = kLanes / (2 * kCount);
-    constexpr auto from = [](int l) {
-        const int part = l / kCount;
-        return part % kParts * 2 * kCount + part / kParts * kLanes + l % kCount;
-    };
-    constexpr auto index = [from](int shift) {
-        Index result = {};
-        for (int l = 0; l < kLanes; ++l) result[l] = from(l) + shift;
-        return result;
-    };
-    const Index low = index(0), high = index(kCount);
 #pragma GCC unroll 8
     for (int i = 0; i < kCount; ++i) {
-        v[i] = __builtin_shuffle(v[2 * i], v[2 * i + 1], low) +
-               __builtin_shuffle(v[2 * i], v[2 * i + 1], high);
+        v[i] = fold_two<kCount>(v[2 * i], v[2 * i + 1], std::make_integer_sequence<int, kLanes>());
     }
     if constexpr (kCount > 1) fold<kCount / 2>(v);
 }
