@@ -281,6 +281,9 @@ Tensor per_member(const Tensor& x) {
     if (x.shape().empty()) {
         throw Error("[per_member] a scalar has no leading axis of members");
     }
+    if (x.shape()[0] == 0) {
+        throw Error("[per_member] a tensor of shape " + to_string(x.shape()) + " has no members");
+    }
     return TensorAccess::with_shape(x, x.shape(), true);
 }
 

@@ -56,8 +56,12 @@ void argmax(const float* x, float* y, int64_t rows, int64_t n) {
     for (int64_t r = 0; r < rows; ++r) {
         const float* row = x + r * n;
         int64_t best = 0;
-        for (int64_t i = 1; i < n; ++i) best = row[i] > row[best] ? i : best;
-        y[r] = static_cast<float>(best);
+        bool broken = row[0] != row[0];
+        for (int64_t i = 1; i < n; ++i) {
+            best = row[i] > row[best] ? i : best;
+            broken |= row[i] != row[i];
+        }
+        y[r] = broken ? NAN : static_cast<float>(best);
     }
 }
 

@@ -88,7 +88,7 @@ EGGROLL_API Tensor mean(const Tensor& x);
 EGGROLL_API Tensor sum(const Tensor& x, int axis);
 EGGROLL_API Tensor mean(const Tensor& x, int axis);
 EGGROLL_API Tensor max(const Tensor& x, int axis);
-/// Index of the first largest entry along the last axis, as floats.
+/// Index of the first largest entry along the last axis, as floats; NaN for a row that holds one.
 EGGROLL_API Tensor argmax(const Tensor& x);
 EGGROLL_API Tensor softmax(const Tensor& x);      // over the last axis
 EGGROLL_API Tensor log_softmax(const Tensor& x);  // over the last axis

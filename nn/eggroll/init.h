@@ -3,8 +3,8 @@
 
 #include <eggroll/module.h>
 
-/// Initialisers: how a parameter's first value is drawn. Fans are those of the noise shape: for a
-/// matrix (O,I) fan_in is I and fan_out is O.
+/// Initialisers: how a parameter's first value is drawn. Of a parameter (O,...) fan_out is O and
+/// fan_in the product of the other extents.
 namespace eggroll::nn::init {
 
 EGGROLL_API Initializer constant(float value);
