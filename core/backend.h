@@ -148,8 +148,6 @@ struct PlanArgs {
 using ChunkFunction = void (*)(void* context, int64_t chunk);
 
 struct Backend {
-    const char* name;
-
     // Memory: aligned to 256 bytes, from a pool.
     void* (*allocate)(size_t bytes);
     void (*release)(void* memory, size_t bytes);
@@ -169,8 +167,9 @@ struct Backend {
     void (*fill_normal)(const NoiseStream& stream, uint64_t first, float* out, int64_t n);
 
     // Perturbed operations.
-    /// Floats that W (O,I) takes in the layout `linear` likes best; 0 if that is W's own.
-    int64_t (*packed_size)(int64_t outputs, int64_t inputs);
+    /// Floats that W (O,I) takes in the layout `linear` likes best for so many rows; 0 if that is
+    /// W's own.
+    int64_t (*packed_size)(int64_t outputs, int64_t inputs, int64_t rows);
     void (*pack)(const float* w, int64_t outputs, int64_t inputs, float* packed);
     /// y (rows,O) = x (rows,I) Wᵀ.
     void (*product)(const float* x, const float* w, float* y, int64_t rows, int64_t inputs,

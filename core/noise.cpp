@@ -13,14 +13,12 @@ namespace eggroll {
 namespace {
 
 // Blocks are counted by one 32-bit word.
-constexpr uint64_t kStreamElements = uint64_t{4} << 32;
-
 void check_range(const char* caller, uint64_t first, uint64_t size) {
-    if (size <= kStreamElements && first <= kStreamElements - size) return;
+    if (size <= detail::kStreamElements && first <= detail::kStreamElements - size) return;
     const uint64_t end = first + size;
     throw Error("[" + std::string(caller) + "] first + size is " +
                 (end < first ? "over " + std::to_string(UINT64_MAX) : std::to_string(end)) +
-                " but a stream has " + std::to_string(kStreamElements) + " elements");
+                " but a stream has " + std::to_string(detail::kStreamElements) + " elements");
 }
 
 }  // namespace

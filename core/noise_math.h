@@ -225,4 +225,12 @@ EGGROLL_NOISE_FN void normal4(const uint32_t words[4], float out[4]) {
     box_muller(words[2], words[3], out[2], out[3]);
 }
 
+/// Elements of one stream: 2³² blocks of four.
+inline constexpr uint64_t kStreamElements = uint64_t{4} << 32;
+
+/// Where A (O,r) begins in a matrix's stream: after B (I,r), on a block.
+EGGROLL_NOISE_FN uint64_t offset_of_a(int64_t inputs, int64_t rank) {
+    return (static_cast<uint64_t>(inputs) * static_cast<uint64_t>(rank) + 3) / 4 * 4;
+}
+
 }  // namespace eggroll::detail

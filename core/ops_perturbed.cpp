@@ -110,7 +110,7 @@ Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b, const View& vie
             base = scope->shared_product(x, w, rows, inputs, outputs);
             args.base = TensorAccess::floats(base);
         } else {
-            packed = scope->packed(w);
+            packed = scope->packed(w, rows * x.members());
             if (packed.size() > 0) args.packed = TensorAccess::floats(packed);
         }
     }

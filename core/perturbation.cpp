@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <eggroll/perturbation.h>
 
+#include "core/noise_math.h"
 #include "core/perturbation.h"
 #include "core/text.h"
 
@@ -33,7 +34,7 @@ Tensor low_rank_noise(const Shape& shape, int rank, float sigma, const NoiseStre
     if (r == 0) return Tensor::zeros(shape);
     Tensor a = Tensor::zeros({outputs, r}), b = Tensor::zeros({inputs, r});
     fill_normal(stream, 0, b.data());
-    fill_normal(stream, static_cast<uint64_t>((inputs * r + 3) / 4 * 4), a.data());
+    fill_normal(stream, detail::offset_of_a(inputs, r), a.data());
     return matmul(a, transpose(b, 0, 1)) * (sigma / std::sqrt(static_cast<float>(r)));
 }
 

@@ -155,6 +155,11 @@ void Strategy::copy_member(const Generation& generation, int64_t member, nn::Mod
                         to_string(to[i].value.shape()) + " but the member has \"" + from.name +
                         "\" " + to_string(from.value.shape()));
         }
+        if (table.find(to[i].value) != nullptr) {
+            throw Error(
+                "[copy_to] the model is the one that is being trained: copy the member into a "
+                "clone");
+        }
         values.push_back(member_value(entries[i], generation.members(member, 1), member));
     }
     for (size_t i = 0; i < entries.size(); ++i) to[i].value.assign(values[i]);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <eggroll/schedule.h>
 
+#include "core/power.h"
 #include "core/text.h"
 
 #include <algorithm>
@@ -29,8 +30,7 @@ Schedule exponential(double decay, double floor) {
             "[schedule::exponential] decay must be in (0,1] and floor in [0,1] but they are " +
             detail::number(decay) + " and " + detail::number(floor));
     }
-    return {"exponential",
-            [=](int64_t t) { return std::max(floor, std::pow(decay, static_cast<double>(t))); }};
+    return {"exponential", [=](int64_t t) { return std::max(floor, detail::power(decay, t)); }};
 }
 
 Schedule cosine(int64_t generations, double final_factor) {

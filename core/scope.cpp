@@ -39,9 +39,9 @@ Tensor Scope::shared_product(const Tensor& x, const Tensor& w, int64_t rows, int
     return known;
 }
 
-Tensor Scope::packed(const Tensor& w) const {
+Tensor Scope::packed(const Tensor& w, int64_t rows) const {
     const Backend& backend = TensorAccess::backend(w);
-    const int64_t size = backend.packed_size(w.dim(0), w.dim(1));
+    const int64_t size = backend.packed_size(w.dim(0), w.dim(1), rows);
     if (size == 0 || table->find(w) == nullptr) return {};  // not known to outlive the chunk
     const std::scoped_lock lock(mutex_);
     Tensor& known = packed_[TensorAccess::storage(w)];

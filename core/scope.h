@@ -46,9 +46,9 @@ struct Scope {
     /// x Wᵀ (B,O) of the pass's own input, computed by whoever needs it first.
     Tensor shared_product(const Tensor& x, const Tensor& w, int64_t rows, int64_t inputs,
                           int64_t outputs) const;
-    /// W (O,I) in the layout the backend likes best, laid out by whoever needs it first; empty
-    /// where that is W's own.
-    Tensor packed(const Tensor& w) const;
+    /// W (O,I) in the layout the backend likes best for so many rows, laid out by whoever needs it
+    /// first; empty where that is W's own, or where W is no parameter.
+    Tensor packed(const Tensor& w, int64_t rows) const;
 
 private:
     mutable std::mutex mutex_;

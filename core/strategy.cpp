@@ -3,10 +3,12 @@
 // members, tell shapes their fitness, forms the ascent direction and hands it to the optimizer.
 #include "core/strategy.h"
 
+#include "core/noise_math.h"
 #include "core/text.h"
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 namespace eggroll {
 
@@ -14,11 +16,21 @@ namespace detail {
 
 namespace {
 
-constexpr uint64_t kStreamElements = uint64_t{1} << 34;
-
 [[noreturn]] void refuse(const std::string& option, const std::string& rule,
                          const std::string& value) {
     throw Error("[Options] " + option + " must be " + rule + " but is " + value);
+}
+
+void check_sigma(float sigma) {
+    if (!(sigma > 0.0f) || !std::isfinite(sigma)) {
+        refuse("sigma", "positive and finite", number(sigma));
+    }
+}
+
+void check_lr(float lr) {
+    if (!(lr >= 0.0f) || !std::isfinite(lr)) {
+        refuse("lr", "non-negative and finite", number(lr));
+    }
 }
 
 void check_options(const Options& o) {
@@ -29,12 +41,8 @@ void check_options(const Options& o) {
     if (o.antithetic && o.pop_size % 2 != 0) {
         refuse("pop_size", "even with antithetic sampling", population);
     }
-    if (!(o.sigma > 0.0f) || !std::isfinite(o.sigma)) {
-        refuse("sigma", "positive and finite", number(o.sigma));
-    }
-    if (!(o.lr >= 0.0f) || !std::isfinite(o.lr)) {
-        refuse("lr", "non-negative and finite", number(o.lr));
-    }
+    check_sigma(o.sigma);
+    check_lr(o.lr);
     if (o.rank < 1) refuse("rank", "at least 1", std::to_string(o.rank));
 }
 
@@ -42,9 +50,8 @@ void check_options(const Options& o) {
 uint64_t stream_elements(const TableEntry& entry) {
     const NoiseShape& noise = entry.parameter.noise;
     if (!noise.is_matrix()) return static_cast<uint64_t>(entry.parameter.value.size());
-    const auto rank = static_cast<uint64_t>(entry.rank);
-    return (static_cast<uint64_t>(noise.cols) * rank + 3) / 4 * 4 +
-           static_cast<uint64_t>(noise.rows) * rank;
+    return offset_of_a(noise.cols, entry.rank) +
+           static_cast<uint64_t>(noise.rows) * static_cast<uint64_t>(entry.rank);
 }
 
 ParameterTable select_parameters(const nn::Module& model, const Options& options) {
@@ -56,6 +63,13 @@ ParameterTable select_parameters(const nn::Module& model, const Options& options
         entry.perturbed =
             !options.param_filter || options.param_filter(parameter.name, parameter.value);
         const NoiseShape& noise = parameter.noise;
+        if (TensorAccess::storage(parameter.value) == nullptr || parameter.value.size() == 0 ||
+            parameter.value.dtype() != Dtype::f32 || parameter.value.is_per_member() ||
+            (noise.is_matrix() && noise.rows * noise.cols != parameter.value.size())) {
+            throw Error("[Eggroll] parameter \"" + parameter.name + "\" " +
+                        to_string(parameter.value.shape()) +
+                        " must hold float32 values that its noise shape fits");
+        }
         if (noise.is_matrix()) {
             entry.rank = static_cast<int>(
                 std::min({static_cast<int64_t>(options.rank), noise.rows, noise.cols}));
@@ -116,17 +130,13 @@ Strategy::~Strategy() {
 
 void Strategy::set_lr(float value) {
     require_closed("set_lr");
-    Options changed = options;
-    changed.lr = value;
-    check_options(changed);
+    check_lr(value);
     lr = value;
 }
 
 void Strategy::set_sigma(float value) {
     require_closed("set_sigma");
-    Options changed = options;
-    changed.sigma = value;
-    check_options(changed);
+    check_sigma(value);
     sigma = value;
 }
 
@@ -188,6 +198,9 @@ void Strategy::require_no_step() const {
 
 Report Strategy::tell(std::span<const float> values) {
     if (!open_) throw Error("[tell] no generation is open: ask first");
+    if (telling_) throw Error("[tell] not from an optimizer that is being told");
+    const Telling guard(telling_);
+    const std::shared_ptr<Generation> open = open_;
     if (static_cast<int64_t>(values.size()) != options.pop_size) {
         throw Error("[tell] " + std::to_string(values.size()) + " fitnesses for a population of " +
                     std::to_string(options.pop_size));
@@ -202,9 +215,9 @@ Report Strategy::tell(std::span<const float> values) {
                                                       .antithetic = options.antithetic,
                                                       .normalize = options.normalize_fitness,
                                                       .weights = TensorAccess::floats(weights)});
-    if (stats.best_member >= 0) update(*open_, weights);
+    if (stats.best_member >= 0) update(*open, weights);
 
-    const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - open_->begin;
+    const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - open->begin;
     abandon();
     return report_of(stats, completed++, spent.count());
 }
@@ -238,6 +251,21 @@ std::vector<Tensor> Strategy::ascent_direction(const Generation& open,
     return directions;
 }
 
+/// An optimizer may give its tensors other storage, but not another shape, type or place.
+void Strategy::require_kept(const TableEntry& entry, const Change& change) const {
+    const Tensor& value = entry.parameter.value;
+    const auto kept = [&](const Tensor& x) {
+        return TensorAccess::storage(x) != nullptr && x.shape() == value.shape() &&
+               x.dtype() == value.dtype() && x.device() == value.device();
+    };
+    if (!kept(change.value) || static_cast<int>(change.state.size()) != optimizer_->state_count() ||
+        !std::all_of(change.state.begin(), change.state.end(), kept)) {
+        throw Error("[tell] optimizer \"" + optimizer_->name() + "\" returned a tensor for \"" +
+                    entry.parameter.name + "\" of another shape, type or device than " +
+                    to_string(value.shape()) + "; nothing was changed");
+    }
+}
+
 void Strategy::update(const Generation& open, const Tensor& weights) {
     const std::vector<Tensor> directions = ascent_direction(open, weights);
     const UpdateStep step(open.block);
@@ -249,6 +277,7 @@ void Strategy::update(const Generation& open, const Tensor& weights) {
         change.value = entry.parameter.value.clone();
         for (const Tensor& state : state_[i]) change.state.push_back(state.clone());
         optimizer_->apply(change.value, directions[i], change.state, step);
+        require_kept(entry, change);
         const auto finite = [](const Tensor& x) {
             return TensorAccess::backend(x).all_finite(TensorAccess::floats(x), x.size());
         };
@@ -287,8 +316,17 @@ private:
     detail::Strategy& strategy_;
 };
 
+/// A finite double stays finite: a fitness beyond the range of float is as good as its largest.
+float to_float(double value) {
+    constexpr double kLargest = std::numeric_limits<float>::max();
+    return static_cast<float>(std::isfinite(value) ? std::clamp(value, -kLargest, kLargest)
+                                                   : value);
+}
+
 std::vector<float> to_floats(std::span<const double> values) {
-    return {values.begin(), values.end()};
+    std::vector<float> result(values.size());
+    std::transform(values.begin(), values.end(), result.begin(), to_float);
+    return result;
 }
 
 }  // namespace
@@ -317,12 +355,12 @@ Report Eggroll::step_batched(const Tensor& x, const BatchedFitness& fitness) {
     return strategy_->tell(fitness(strategy_->forward(*open, x)));
 }
 
-Report Eggroll::step_members(const std::function<float(const Member&)>& fitness) {
+Report Eggroll::step_members(const std::function<double(const Member&)>& fitness) {
     const auto open = strategy().begin_step();
     const StepGuard guard(*strategy_);
     std::vector<float> values(static_cast<size_t>(options().pop_size));
     const auto evaluate = [&](int64_t i) {
-        values[static_cast<size_t>(i)] = fitness(Member(open, i));
+        values[static_cast<size_t>(i)] = to_float(fitness(Member(open, i)));
     };
     if (options().parallel_fitness) {
         detail::cpu_backend().run_chunks(
@@ -341,6 +379,10 @@ std::vector<float> Eggroll::to_fitness(const Tensor& values) {
     const Tensor host = values.to(Device::cpu());
     const std::span<const float> data = host.data();
     return {data.begin(), data.end()};
+}
+
+std::vector<float> Eggroll::to_fitness(const std::vector<double>& values) {
+    return to_floats(values);
 }
 
 Population Eggroll::ask() {

@@ -60,6 +60,18 @@ public:
     ParameterTable table;
 
 private:
+    /// Marks that a tell is under way.
+    class Telling {
+    public:
+        explicit Telling(bool& flag) : flag_(flag) { flag_ = true; }
+        ~Telling() { flag_ = false; }
+        Telling(const Telling&) = delete;
+        Telling& operator=(const Telling&) = delete;
+
+    private:
+        bool& flag_;
+    };
+
     /// The change an update makes to one parameter, before it is carried out.
     struct Change {
         Tensor value;
@@ -67,6 +79,7 @@ private:
     };
 
     std::vector<Tensor> ascent_direction(const Generation& open, const Tensor& weights) const;
+    void require_kept(const TableEntry& entry, const Change& change) const;
     void update(const Generation& open, const Tensor& weights);
     void require_closed(const char* caller) const;
     /// Largest extent of the activations the parameters suggest.
@@ -76,7 +89,8 @@ private:
     std::vector<std::vector<Tensor>> state_;  // of the optimizer, per parameter
     std::shared_ptr<const Optimizer> optimizer_;
     std::shared_ptr<Generation> open_;
-    bool stepping_ = false;
+    bool stepping_ = false;  // the open generation belongs to a step
+    bool telling_ = false;
 };
 
 }  // namespace eggroll::detail

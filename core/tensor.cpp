@@ -205,7 +205,7 @@ std::span<const int32_t> Tensor::ints() const {
 }
 
 float Tensor::item() const {
-    if (size_ != 1) {
+    if (size_ != 1 || !storage_) {
         throw Error("[Tensor::item] needs one element but the tensor has shape " +
                     to_string(shape_));
     }
@@ -262,6 +262,8 @@ void Tensor::assign(const Tensor& source) {
                     name_of(source.dtype()));
     }
     if (size_ == 0) return;
+    if (!storage_ || !source.storage_)
+        throw Error("[Tensor::assign] of a tensor that was moved from");
     const size_t bytes = static_cast<size_t>(size_) * 4;
     void* to = TensorAccess::raw(*this);
     const void* from = TensorAccess::raw(source);

@@ -23,7 +23,6 @@ void copy(void* to, const void* from, size_t bytes) {
 const Backend& cpu_backend() {
     namespace isa = EGGROLL_CPU_NS;
     static const Backend table = {
-        .name = "cpu",
         .allocate = cpu::allocate,
         .release = cpu::release,
         .copy_from_host = copy,

@@ -12,7 +12,7 @@ namespace eggroll::EGGROLL_CPU_NS {
 using namespace eggroll::detail;
 
 // linear.cpp
-int64_t packed_size(int64_t outputs, int64_t inputs);
+int64_t packed_size(int64_t outputs, int64_t inputs, int64_t rows);
 void pack(const float* w, int64_t outputs, int64_t inputs, float* packed);
 void product(const float* x, const float* w, float* y, int64_t rows, int64_t inputs,
              int64_t outputs);

@@ -36,8 +36,8 @@ void pad_bias(const LinearArgs& args, float* padded) {
     if (args.b.value != nullptr) std::copy_n(args.b.value, args.outputs, padded);
 }
 
-/// Activations that are not part of the product's pass, over rows still in cache.
-void activate_rows(Act act, float* y, int64_t n) {
+/// All but ReLU, which is part of the pass before: over rows still in cache.
+void activate_unfused(Act act, float* y, int64_t n) {
     if (act != Act::relu) activate_row(act, y, n);
 }
 
@@ -205,7 +205,7 @@ void perturbed_own(const LinearArgs& args) {
                            args.act == Act::relu, y + r * outputs, outputs, noise.stride());
             }
         }
-        activate_rows(args.act, y, rows * outputs);
+        activate_unfused(args.act, y, rows * outputs);
     }
 }
 
@@ -260,7 +260,7 @@ void perturbed_shared(const LinearArgs& args) {
                          .rows = batch,
                          .outputs = outputs,
                          .stride = noise.stride()});
-            activate_rows(args.act, y, batch * outputs);
+            activate_unfused(args.act, y, batch * outputs);
         }
     }
 }
@@ -300,14 +300,14 @@ void unperturbed(const LinearArgs& args) {
                            y + r * args.outputs, args.outputs, stride);
             }
         }
-        activate_rows(args.act, y, rows * args.outputs);
+        activate_unfused(args.act, y, rows * args.outputs);
     });
 }
 
 }  // namespace
 
-int64_t packed_size(int64_t outputs, int64_t inputs) {
-    return packed_floats(outputs, inputs);
+int64_t packed_size(int64_t outputs, int64_t inputs, int64_t rows) {
+    return rows < kRowsToPack ? 0 : packed_floats(outputs, inputs);
 }
 
 void pack(const float* w, int64_t outputs, int64_t inputs, float* packed) {

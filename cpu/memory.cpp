@@ -49,8 +49,12 @@ public:
 
     bool keep(void* memory, const SizeClass& size) {
         if (kept_ + size.bytes > kKeptBytes) return false;
-        if (size.index >= free_.size()) free_.resize(size.index + 1);
-        free_[size.index].push_back(memory);
+        try {
+            if (size.index >= free_.size()) free_.resize(size.index + 1);
+            free_[size.index].push_back(memory);
+        } catch (const std::bad_alloc&) {
+            return false;
+        }
         kept_ += size.bytes;
         return true;
     }

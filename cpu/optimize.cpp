@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include "core/power.h"
 #include "cpu/kernels.h"
 #include "cpu/threads.h"
 
@@ -53,11 +54,11 @@ void optimize(const OptimizeArgs& args) {
         case Rule::adam:
             break;
     }
-    const auto t = static_cast<double>(args.block->updates + 1);
+    const int64_t t = args.block->updates + 1;
     const float beta1 = args.beta1, beta2 = args.beta2, eps = args.eps;
-    const auto step = static_cast<float>(static_cast<double>(lr) /
-                                         (1.0 - std::pow(static_cast<double>(beta1), t)));
-    const auto bias2 = static_cast<float>(1.0 / (1.0 - std::pow(static_cast<double>(beta2), t)));
+    const auto step =
+        static_cast<float>(static_cast<double>(lr) / (1.0 - power(static_cast<double>(beta1), t)));
+    const auto bias2 = static_cast<float>(1.0 / (1.0 - power(static_cast<double>(beta2), t)));
     in_runs(args.n, [=](int64_t first, int64_t last) {
         for (int64_t i = first; i < last; ++i) {
             m[i] = beta1 * m[i] + (1.0f - beta1) * g[i];

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/backend.h"
+#include "core/noise_math.h"
 #include "cpu/isa.h"
 
 namespace eggroll::EGGROLL_CPU_NS {
@@ -12,9 +13,6 @@ static inline NoiseStream stream_of(const detail::GenerationBlock& block, uint32
     return {block.seed, parameter, static_cast<uint32_t>(pair), block.generation};
 }
 
-/// Where A begins in a matrix's stream: after B (I,r), on a block of four.
-static inline uint64_t offset_of_a(int64_t inputs, int64_t rank) {
-    return (static_cast<uint64_t>(inputs) * static_cast<uint64_t>(rank) + 3) / 4 * 4;
-}
+using detail::offset_of_a;
 
 }  // namespace eggroll::EGGROLL_CPU_NS

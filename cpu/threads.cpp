@@ -51,6 +51,8 @@ void work_on(Job& job) {
         try {
             job.function(job.context, i);
         } catch (...) {
+            // Nobody starts another chunk; those of lower index have been started already.
+            job.next.store(job.count, std::memory_order_relaxed);
             const std::scoped_lock lock(job.error_mutex);
             if (!job.error || i < job.error_index) {
                 job.error = std::current_exception();

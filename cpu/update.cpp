@@ -21,7 +21,7 @@ using cpu::Scratch;
 namespace {
 
 constexpr int64_t kPanel = 128;       // streams × rank multiplied at a time
-constexpr int64_t kSliceInner = 512;  // no slice is shorter, in streams × rank
+constexpr int64_t kSliceInner = 128;  // no slice is shorter, in streams × rank
 constexpr int64_t kMaxSlices = 16;    // enough for the cores of one socket to share
 constexpr int64_t kPartialFloats =
     8 << 20;  // partial sums of all slices, when there is more than one
@@ -35,7 +35,8 @@ struct Cut {
           tiles((args.cols + kColumnTile - 1) / kColumnTile) {
         const int64_t inner = args.streams * std::max(args.rank, 1);
         slices = std::clamp<int64_t>(inner / kSliceInner, 1, kMaxSlices);
-        slices = std::max<int64_t>(1, std::min(slices, kPartialFloats / (rows * cols)));
+        slices = std::max<int64_t>(
+            1, std::min(slices, kPartialFloats / (std::max<int64_t>(args.rows, 1) * args.cols)));
         per_slice = (args.streams + slices - 1) / slices;
     }
 

@@ -36,6 +36,15 @@ Tensor per_member_loss(const char* name, detail::Loss kind, const Tensor& y, con
         throw Error(std::string("[") + name + "] y is on " + y.device().name() +
                     " but the target on " + target.device().name());
     }
+    if (labels && target.device() == Device::cpu()) {
+        const int64_t classes = y.shape().back();
+        for (const int32_t label : target.ints()) {
+            if (label < 0 || label >= classes) {
+                throw Error(std::string("[") + name + "] label " + std::to_string(label) +
+                            " is outside 0.." + std::to_string(classes - 1));
+            }
+        }
+    }
     const int64_t members = y.is_per_member() ? y.members() : 1;
     Tensor out = TensorAccess::make(y.is_per_member() ? Shape{members} : Shape{}, y.device(),
                                     Dtype::f32, y.is_per_member());

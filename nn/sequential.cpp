@@ -13,6 +13,14 @@ void Sequential::append(std::unique_ptr<Module> layer) {
     layers_.push_back(std::move(layer));
 }
 
+const Module& Sequential::operator[](size_t index) const {
+    if (index >= size()) {
+        throw Error("[nn::Sequential] layer " + std::to_string(index) + " of " +
+                    std::to_string(size()));
+    }
+    return *layers_[index];
+}
+
 Tensor Sequential::forward(const Tensor& x, const View& v) const {
     Tensor y = x;
     for (size_t i = 0; i < layers_.size(); ++i) {

@@ -15,6 +15,7 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <type_traits>
@@ -831,17 +832,6 @@ TEST_CASE("strategy: huge fitness is harmless once normalized") {
     CHECK(trainer.excess_of(model) <= 1);
 }
 
-TEST_CASE("strategy: a double fitness beyond float counts as non-finite") {
-    nn::Sequential model = small_model();
-    Eggroll es(model, {.pop_size = 4});
-    const Report report = es.step(small_input(), [](const Tensor&) {
-        return std::vector<double>{1e300, 1.0, 2.0, -1e300};
-    });
-    CHECK(report.non_finite == 2);
-    CHECK(report.best == 2.0f);
-    CHECK(report.best_member == 2);
-}
-
 // --- Reports, schedules, rates ------------------------------------------------------------------
 
 TEST_CASE("strategy: the report is of the raw fitness") {
@@ -1028,4 +1018,89 @@ TEST_CASE("strategy: messages show small values as they are") {
     nn::Linear model(3, 2);
     CHECK_THROWS_WITH_AS(Eggroll(model, {.sigma = -1e-9f}), doctest::Contains("-1e-09"), Error);
     CHECK_THROWS_WITH_AS(Eggroll(model, {.lr = -1e-9f}), doctest::Contains("-1e-09"), Error);
+}
+
+/// What an optimizer does to the tensors it is handed.
+class Tampering : public Optimizer {
+public:
+    explicit Tampering(std::function<void(Tensor&, std::span<Tensor>)> act)
+        : act_(std::move(act)) {}
+    std::string name() const override { return "tampering"; }
+    int state_count() const override { return 1; }
+    void apply(Tensor& value, const Tensor&, std::span<Tensor> state,
+               const UpdateStep&) const override {
+        act_(value, state);
+    }
+
+private:
+    std::function<void(Tensor&, std::span<Tensor>)> act_;
+};
+
+TEST_CASE("strategy: an optimizer that does not keep its tensors is refused and changes nothing") {
+    nn::Linear model(3, 2);
+    const auto before = bits(model);
+    Eggroll* running = nullptr;
+    const std::vector<std::function<void(Tensor&, std::span<Tensor>)>> ways = {
+        [](Tensor& value, std::span<Tensor>) {
+            if (value.size() == 2) value = Tensor::zeros({7});
+        },
+        [](Tensor& value, std::span<Tensor>) {
+            if (value.size() == 2) value = Tensor();
+        },
+        [](Tensor&, std::span<Tensor> state) { state[0] = Tensor(); },
+        [](Tensor& value, std::span<Tensor>) {
+            if (value.size() == 2) value = Tensor::from_ints({2}, {1, 2});
+        },
+        [&](Tensor&, std::span<Tensor>) {
+            running->tell({1, 2, 3, 4});
+        },
+    };
+    for (const auto& way : ways) {
+        Eggroll es(model, {.pop_size = 4, .optimizer = std::make_shared<Tampering>(way)});
+        running = &es;
+        es.ask();
+        CHECK_THROWS_AS(es.tell({1, 2, 3, 4}), Error);
+        CHECK((bits(model) == before));
+        CHECK(es.generation() == 0);
+    }
+}
+
+TEST_CASE("strategy: a fitness in double beyond the range of float stays the best") {
+    nn::Linear model(3, 2);
+    Eggroll es(model, {.pop_size = 4});
+    const std::vector<double> fitness = {0, 1e39, -1e39, 1};
+    es.ask();
+    const Report report = es.tell(fitness);
+    CHECK(report.non_finite == 0);
+    CHECK(report.best_member == 1);
+    CHECK(report.worst == -std::numeric_limits<float>::max());
+}
+
+TEST_CASE("strategy: a member is not copied into the model that is trained") {
+    nn::Linear model(3, 2);
+    Eggroll es(model, {.pop_size = 4});
+    const auto before = bits(model);
+    CHECK_THROWS_WITH_AS(es.ask().member(0).copy_to(model), doctest::Contains("clone"), Error);
+    CHECK((bits(model) == before));
+}
+
+TEST_CASE("strategy: a parameter without values is refused by name") {
+    struct Hollow : nn::Module {
+        std::vector<Parameter> parameters() const override { return {{"hollow", Tensor()}}; }
+        Tensor forward(const Tensor& x, const View&) const override { return x; }
+    };
+    Hollow model;
+    CHECK_THROWS_WITH_AS(Eggroll(model, {.pop_size = 4}), doctest::Contains("hollow"), Error);
+}
+
+TEST_CASE("strategy: after a callback throws, no further one is begun") {
+    nn::Linear model(3, 2);
+    Eggroll es(model, {.pop_size = 1000, .parallel_fitness = true});
+    std::atomic<int> calls = 0;
+    CHECK_THROWS_AS(es.step([&](const Member&) -> float {
+        ++calls;
+        throw std::runtime_error("no");
+    }),
+                    std::runtime_error);
+    CHECK(calls <= num_threads());
 }

@@ -57,7 +57,8 @@ public:
     Tensor operator()(const Tensor& x) const;
     int64_t index() const { return index_; }
     int64_t generation() const;
-    /// Writes the member's weights, W + s σ/√r A Bᵀ and b + s σ ε, into a model of the same shape.
+    /// Writes the member's weights, W + s σ/√r A Bᵀ and b + s σ ε, into another model of the same
+    /// shape; the model that is trained is refused.
     void copy_to(nn::Module& model) const;
 
 private:
@@ -124,7 +125,7 @@ public:
         static_assert(std::is_arithmetic_v<std::remove_cvref_t<Value>>,
                       "the fitness of one member is a number");
         return step_members(
-            [&](const Member& member) { return static_cast<float>(fitness(member)); });
+            [&](const Member& member) { return static_cast<double>(fitness(member)); });
     }
 
     /// Opens a generation; asking again gives the same one until it is told.
@@ -136,6 +137,7 @@ public:
     Report tell(const Tensor& fitness);
     Report tell(std::initializer_list<float> fitness);
 
+    /// As given; lr and sigma set later do not show here.
     const Options& options() const;
     /// Generations completed so far.
     int64_t generation() const;
@@ -151,12 +153,10 @@ private:
 
     detail::Strategy& strategy() const;  // throws Error when moved from
     Report step_batched(const Tensor& x, const BatchedFitness& fitness);
-    Report step_members(const std::function<float(const Member&)>& fitness);
+    Report step_members(const std::function<double(const Member&)>& fitness);
     static std::vector<float> to_fitness(const Tensor& values);
     static std::vector<float> to_fitness(std::vector<float> values) { return values; }
-    static std::vector<float> to_fitness(const std::vector<double>& values) {
-        return {values.begin(), values.end()};
-    }
+    static std::vector<float> to_fitness(const std::vector<double>& values);
 
     std::unique_ptr<detail::Strategy> strategy_;
 };

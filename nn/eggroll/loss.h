@@ -11,8 +11,8 @@ namespace eggroll {
 
 /// Mean of (y − target)² over a member's elements. y (...) and target of the same part shape.
 EGGROLL_API Tensor mse(const Tensor& y, const Tensor& target);
-/// Mean of −log softmax(y)[label] over rows. y (...,C) logits, labels (...) int32 in 0..C-1; a
-/// label outside that range gives NaN.
+/// Mean of −log softmax(y)[label] over rows. y (...,C) logits, labels (...) int32 in 0..C-1; throws
+/// Error naming a label outside that range.
 EGGROLL_API Tensor cross_entropy(const Tensor& y, const Tensor& labels);
 /// Share of rows whose first largest entry is the label's. y (...,C), labels (...) int32.
 EGGROLL_API Tensor accuracy(const Tensor& y, const Tensor& labels);

@@ -24,7 +24,8 @@ public:
     Sequential& operator=(Sequential&&) noexcept = default;
 
     size_t size() const { return layers_.size(); }
-    const Module& operator[](size_t index) const { return *layers_.at(index); }
+    /// Throws Error when there is no such layer.
+    const Module& operator[](size_t index) const;
 
     using Module::operator();
     Tensor forward(const Tensor& x, const View& v) const override;

@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: MIT
+#include "bench/workload.h"
+
+#include "bench/harness.h"
+#include "core/storage.h"
+#include "tests/cases.h"
+
+#include <algorithm>
+#include <charconv>
+#include <stdexcept>
+
+namespace eggroll::bench {
+
+using detail::TensorAccess;
+
+namespace {
+
+int64_t parse_extent(const std::string& text, const std::string& arch) {
+    int64_t value = 0;
+    const char* end = text.data() + text.size();
+    const auto [stop, error] = std::from_chars(text.data(), end, value);
+    if (error != std::errc() || stop != end || value < 1 || value > 1 << 20) {
+        throw std::invalid_argument("architecture \"" + arch +
+                                    "\" is neither like 256x3 nor like 64-128-10");
+    }
+    return value;
+}
+
+}  // namespace
+
+std::vector<int64_t> parse_arch(const std::string& arch) {
+    if (const size_t cross = arch.find('x'); cross != std::string::npos) {
+        const int64_t layers = parse_extent(arch.substr(cross + 1), arch);
+        return std::vector<int64_t>(static_cast<size_t>(layers) + 1,
+                                    parse_extent(arch.substr(0, cross), arch));
+    }
+    std::vector<int64_t> widths;
+    for (size_t begin = 0; begin <= arch.size();) {
+        const size_t end = std::min(arch.find('-', begin), arch.size());
+        widths.push_back(parse_extent(arch.substr(begin, end - begin), arch));
+        begin = end + 1;
+    }
+    if (widths.size() < 2) parse_extent("", arch);
+    return widths;
+}
+
+nn::Sequential make_mlp(const std::vector<int64_t>& widths) {
+    return test::make_model({.name = "mlp",
+                             .widths = widths,
+                             .act = Act::relu,
+                             .bias = true,
+                             .layer_norm = false,
+                             .rank = 1,
+                             .batch = 1,
+                             .pop_size = 2,
+                             .antithetic = true});
+}
+
+int64_t weight_count(const std::vector<int64_t>& widths) {
+    int64_t count = 0;
+    for (size_t i = 0; i + 1 < widths.size(); ++i) count += widths[i] * widths[i + 1];
+    return count;
+}
+
+Tensor make_input(int64_t inputs, int64_t pop_size, int64_t batch, bool shared) {
+    if (shared) return test::random_tensor({batch, inputs});
+    return per_member(test::random_tensor({pop_size, batch, inputs}));
+}
+
+Tensor make_labels(int64_t classes, int64_t pop_size, int64_t batch, bool shared) {
+    std::vector<int32_t> ids(static_cast<size_t>(shared ? batch : pop_size * batch));
+    for (size_t i = 0; i < ids.size(); ++i) {
+        ids[i] = static_cast<int32_t>(static_cast<int64_t>(i * 7) % classes);
+    }
+    if (shared) return Tensor::from_ints({batch}, ids);
+    return per_member(Tensor::from_ints({pop_size, batch}, ids));
+}
+
+PlainForward::PlainForward(const nn::Module& model, const Tensor& x, int64_t pop_size,
+                           int64_t outputs)
+    : model_(model),
+      x_(without_members(x).reshape({-1, x.dim(-1)})),
+      y_(Tensor::zeros({x.is_per_member() ? x_.dim(0) : pop_size * x_.dim(0), outputs})),
+      repeated_(!x.is_per_member()) {}
+
+Tensor PlainForward::rows(const Tensor& of, int64_t first, int64_t count) const {
+    return TensorAccess::with_shape(
+        TensorAccess::member_range(TensorAccess::with_shape(of, {of.dim(0), 1, of.dim(1)}, true),
+                                   first, count),
+        {count, of.dim(1)}, false);
+}
+
+void PlainForward::set_block(int64_t block) {
+    block_ = block;
+    if (!repeated_ || block == 0) return;
+    const int64_t copies = std::max<int64_t>(1, block / x_.dim(0));
+    block_ = copies * x_.dim(0);
+    block_x_ = concat(std::vector<Tensor>(static_cast<size_t>(copies), x_), 0);
+}
+
+void PlainForward::run() {
+    if (block_ == 0) {
+        y_.assign(model_(x_));
+        return;
+    }
+    const int64_t total = y_.dim(0), blocks = (total + block_ - 1) / block_;
+    const auto one = [&](int64_t index) {
+        const int64_t first = index * block_, count = std::min(block_, total - first);
+        const Tensor x = repeated_ ? rows(block_x_, 0, count) : rows(x_, first, count);
+        rows(y_, first, count).assign(model_(x));
+    };
+    detail::cpu_backend().run_chunks(
+        blocks,
+        [](void* context, int64_t index) { (*static_cast<decltype(one)*>(context))(index); },
+        const_cast<void*>(static_cast<const void*>(&one)));
+}
+
+void PlainForward::choose(const std::vector<int64_t>& widths, int64_t most_bytes) {
+    const int64_t widest = *std::max_element(widths.begin(), widths.end());
+    std::vector<int64_t> forms = {240, 960};  // blocks: in a core's cache, or W better used
+    if (!repeated_ && 2 * 4 * widest * y_.dim(0) <= most_bytes) forms.push_back(0);
+    double best_ms = 0;
+    int64_t best = forms.front();
+    for (const int64_t form : forms) {
+        set_block(form);
+        const double ms = measure({.warmup = 1, .count = 2}, [&] { run(); }).min();
+        if (best_ms > 0 && ms >= best_ms) continue;
+        best_ms = ms;
+        best = form;
+    }
+    set_block(best);
+}
+
+}  // namespace eggroll::bench

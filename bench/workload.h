@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <eggroll/eggroll.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+// What the benchmarks of whole generations work on: MLPs, populations over them and their inputs.
+// Letters as in core/eggroll/ops.h.
+
+namespace eggroll::bench {
+
+/// Layer widths, inputs first, from "256x3" (three layers 256-256-256-256) or "64-128-128-10".
+/// Throws std::invalid_argument naming the text.
+std::vector<int64_t> parse_arch(const std::string& arch);
+
+/// Linear layers with biases that are not zero, ReLU between them.
+nn::Sequential make_mlp(const std::vector<int64_t>& widths);
+
+/// Weights of the matrices: multiply-adds of one row.
+int64_t weight_count(const std::vector<int64_t>& widths);
+
+/// Rows that all differ: (B,I) for all members, or per-member (P,B,I).
+Tensor make_input(int64_t inputs, int64_t pop_size, int64_t batch, bool shared);
+
+/// Labels 0..classes-1 for `loss::cross_entropy`: (B), or per-member (P,B).
+Tensor make_labels(int64_t classes, int64_t pop_size, int64_t batch, bool shared);
+
+/// Plain inference of the same rows by our own engine, through the centre view: all rows at once,
+/// or in blocks, whichever `choose` finds faster. A shared input stands for P times its rows.
+class PlainForward {
+public:
+    PlainForward(const nn::Module& model, const Tensor& x, int64_t pop_size, int64_t outputs);
+
+    /// Times each form once and keeps the fastest that `most_bytes` of activations allow.
+    void choose(const std::vector<int64_t>& widths, int64_t most_bytes = int64_t{512} << 20);
+    void run();
+
+    /// Rows of a block; 0: all at once.
+    int64_t block() const { return block_; }
+    /// (rows,O), fully written by `run`.
+    const Tensor& y() const { return y_; }
+
+private:
+    void set_block(int64_t block);
+    Tensor rows(const Tensor& of, int64_t first, int64_t count) const;
+
+    const nn::Module& model_;
+    Tensor x_, y_;  // x (rows,I), y (P·B,O)
+    int64_t block_ = 0;
+    Tensor block_x_;  // of a shared input: as many copies as fit a block
+    bool repeated_;
+};
+
+}  // namespace eggroll::bench

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <eggroll/strategy.h>
+#include <eggroll/threads.h>
+
+#include <CLI/CLI.hpp>
+
+#include <cstdint>
+#include <exception>
+#include <iostream>
+#include <string>
+
+namespace examples {
+
+/// What every example can be told, besides eggroll::Options.
+struct CommonFlags {
+    int64_t steps = 100;
+    int threads = 0;  // 0: the library's default
+    bool json = false;
+};
+
+/// Adds --steps --pop-size --sigma --lr --rank --seed --threads --json. The values found in `flags`
+/// and `options` are the defaults that --help shows.
+inline void add_common_flags(CLI::App& app, CommonFlags& flags, eggroll::Options& options) {
+    app.option_defaults()->always_capture_default();
+    app.add_option("--steps", flags.steps, "generations")->check(CLI::NonNegativeNumber);
+    app.add_option("--pop-size", options.pop_size, "members of the population, an even number");
+    app.add_option("--sigma", options.sigma, "scale of the perturbations");
+    app.add_option("--lr", options.lr, "learning rate");
+    app.add_option("--rank", options.rank, "rank of the perturbations of matrices");
+    // CLI11 would wrap a negative number round.
+    app.add_option("--seed", options.seed, "seed of everything random")
+        ->check([](const std::string& text) {
+            return text.starts_with('-') ? "a seed is not negative: " + text : std::string();
+        });
+    app.add_option("--threads", flags.threads, "threads; 0: EGGROLL_NUM_THREADS, else all allowed")
+        ->check(CLI::Range(0, 1024));
+    app.add_flag("--json", flags.json, "print the result as one last line of JSON");
+}
+
+/// The body of main: parses the command line, then calls `body`. What goes wrong is told in one
+/// line on stderr; the exit status is 2 for the command line and 1 for everything else.
+template <class Body>
+int run_main(CLI::App& app, const CommonFlags& flags, int argc, char** argv, Body&& body) {
+    try {
+        app.parse(argc, argv);
+        if (flags.threads > 0) eggroll::set_num_threads(flags.threads);
+        body();
+        return 0;
+    } catch (const CLI::Success& help) {
+        return app.exit(help);
+    } catch (const CLI::ParseError& error) {
+        std::cerr << "error: " << error.what() << " (--help lists the options)" << std::endl;
+        return 2;
+    } catch (const std::exception& error) {
+        std::cerr << "error: " << error.what() << std::endl;
+        return 1;
+    }
+}
+
+}  // namespace examples
