@@ -30,11 +30,14 @@ double squared_error(const float* y, const float* target, int64_t n) {
 /// Rows whose classes are laid side by side, so that the loops run along rows and vectorise.
 constexpr int64_t kRows = 64;
 
-/// Σ −log softmax(row)[label] over up to kRows rows; `columns` holds n lanes of kRows floats.
-double cross_entropy_block(const float* y, const int32_t* labels, int64_t rows, int64_t n,
-                           float* columns) {
+/// −log softmax(row)[label] of `count` <= kRows rows of all members, begun at row `first`;
+/// `columns` holds n lanes of kRows floats.
+void cross_entropy_rows(const LossArgs& args, int64_t first, int64_t count, float* columns,
+                        double* out) {
+    const int64_t n = args.n;
+    const float* y = args.y + first * n;
     for (int64_t r = 0; r < kRows; ++r) {
-        const float* row = y + std::min(r, rows - 1) * n;  // the last row fills up the lanes
+        const float* row = y + std::min(r, count - 1) * n;  // the last row fills up the lanes
         for (int64_t c = 0; c < n; ++c) columns[c * kRows + r] = row[c];
     }
     float largest[kRows], sum[kRows] = {};
@@ -48,13 +51,34 @@ double cross_entropy_block(const float* y, const int32_t* labels, int64_t rows, 
     for (int64_t c = 0; c < n; ++c) {
         for (int64_t r = 0; r < kRows; ++r) sum[r] += exp_of(columns[c * kRows + r] - largest[r]);
     }
-    double total = 0.0;
-    for (int64_t r = 0; r < rows; ++r) {
-        if (labels[r] < 0 || labels[r] >= n) return NAN;
-        const double own = static_cast<double>(y[r * n + labels[r]]);
-        total += std::log(static_cast<double>(sum[r])) - (own - static_cast<double>(largest[r]));
+    for (int64_t r = 0; r < count; ++r) {
+        const int64_t row = first + r;
+        const int32_t label = args.labels[args.per_member_target ? row : row % args.rows];
+        out[r] =
+            label < 0 || label >= n
+                ? NAN
+                : std::log(static_cast<double>(sum[r])) -
+                      (static_cast<double>(y[r * n + label]) - static_cast<double>(largest[r]));
     }
-    return total;
+}
+
+/// The rows of several members share the lanes, so that a batch of one row is no waste.
+void cross_entropy(const LossArgs& args) {
+    cpu::Scratch columns(args.n * kRows);
+    const int64_t total = args.members * args.rows;
+    double sum = 0.0;
+    for (int64_t first = 0; first < total; first += kRows) {
+        const int64_t count = std::min(kRows, total - first);
+        double of_row[kRows];
+        cross_entropy_rows(args, first, count, columns.data(), of_row);
+        for (int64_t r = 0; r < count; ++r) {
+            sum += of_row[r];
+            if ((first + r + 1) % args.rows != 0) continue;
+            args.out[(first + r) / args.rows] =
+                static_cast<float>(sum / static_cast<double>(args.rows));
+            sum = 0.0;
+        }
+    }
 }
 
 int64_t count_correct(const float* y, const int32_t* labels, int64_t rows, int64_t n) {
@@ -75,28 +99,19 @@ bool has_nan(const float* y, int64_t n) {
     return any;
 }
 
-double member_loss(const LossArgs& args, const float* y, const int32_t* labels, float* columns) {
-    if (args.kind == Loss::accuracy) {
-        for (int64_t r = 0; r < args.rows; ++r) {
-            if (labels[r] < 0 || labels[r] >= args.n) return NAN;
-        }
-        return has_nan(y, args.rows * args.n)
-                   ? NAN
-                   : static_cast<double>(count_correct(y, labels, args.rows, args.n)) /
-                         static_cast<double>(args.rows);
+double accuracy(const LossArgs& args, const float* y, const int32_t* labels) {
+    for (int64_t r = 0; r < args.rows; ++r) {
+        if (labels[r] < 0 || labels[r] >= args.n) return NAN;
     }
-    double sum = 0.0;
-    for (int64_t r = 0; r < args.rows; r += kRows) {
-        sum += cross_entropy_block(y + r * args.n, labels + r, std::min(kRows, args.rows - r),
-                                   args.n, columns);
-    }
-    return sum / static_cast<double>(args.rows);
+    if (has_nan(y, args.rows * args.n)) return NAN;
+    return static_cast<double>(count_correct(y, labels, args.rows, args.n)) /
+           static_cast<double>(args.rows);
 }
 
 }  // namespace
 
 void loss(const LossArgs& args) {
-    cpu::Scratch columns(args.kind == Loss::cross_entropy ? args.n * kRows : 0);
+    if (args.kind == Loss::cross_entropy) return cross_entropy(args);
     for (int64_t m = 0; m < args.members; ++m) {
         const float* y = args.y + m * args.rows * args.n;
         double value = 0.0;
@@ -104,8 +119,7 @@ void loss(const LossArgs& args) {
             const float* target = args.target + (args.per_member_target ? m * args.n : 0);
             value = squared_error(y, target, args.n) / static_cast<double>(args.n);
         } else {
-            const int64_t first = args.per_member_target ? m * args.rows : 0;
-            value = member_loss(args, y, args.labels + first, columns.data());
+            value = accuracy(args, y, args.labels + (args.per_member_target ? m * args.rows : 0));
         }
         args.out[m] = static_cast<float>(value);
     }

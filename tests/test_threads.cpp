@@ -15,6 +15,10 @@
 #include <thread>
 #include <vector>
 
+#if defined(__linux__)
+#include <sched.h>
+#endif
+
 using namespace eggroll;
 using namespace eggroll::test;
 
@@ -31,11 +35,11 @@ std::string error_of(const std::function<void()>& f) {
 
 /// Whether num_threads() is `expected`, or throws Error when that is 0, in a process of its own
 /// that starts with this EGGROLL_NUM_THREADS.
-bool child_has_threads(const std::string& value, int expected) {
+bool child_has_threads(const std::string& value, int expected, const std::string& prefix = "") {
     const std::string self = std::filesystem::read_symlink("/proc/self/exe").string();
-    const std::string command = "EGGROLL_NUM_THREADS='" + value + "' EGGROLL_TEST_EXPECTED='" +
-                                std::to_string(expected) + "' '" + self +
-                                "' --no-skip --test-case='threads: child' >/dev/null 2>&1";
+    const std::string command = prefix + "EGGROLL_NUM_THREADS='" + value +
+                                "' EGGROLL_TEST_EXPECTED='" + std::to_string(expected) + "' '" +
+                                self + "' --no-skip --test-case='threads: child' >/dev/null 2>&1";
     return std::system(command.c_str()) == 0;
 }
 
@@ -89,6 +93,16 @@ TEST_CASE("threads: EGGROLL_NUM_THREADS") {
         CAPTURE(std::string(bad));
         CHECK(child_has_threads(bad, 0));
     }
+}
+
+TEST_CASE("threads: by default no more than the processors this process may use") {
+    cpu_set_t allowed;
+    REQUIRE(sched_getaffinity(0, sizeof allowed, &allowed) == 0);
+    int first = 0;
+    while (!CPU_ISSET(first, &allowed)) ++first;
+    const std::string pinned = "taskset -c " + std::to_string(first) + " env ";
+    CHECK(child_has_threads("", 1, pinned));
+    CHECK_FALSE(child_has_threads("", 2, pinned));
 }
 #endif
 
