@@ -15,6 +15,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <filesystem>
 #include <iostream>
 #include <limits>
@@ -117,7 +118,9 @@ nn::Sequential make_mlp(int64_t inputs, const std::vector<int64_t>& hidden) {
 /// The unperturbed model's accuracy; NaN when there are no images.
 double accuracy_on(const nn::Module& model, const Batch& batch) {
     if (batch.x.size() == 0) return std::numeric_limits<double>::quiet_NaN();
-    return accuracy(model(batch.x), batch.labels).item();
+    const auto images = static_cast<double>(batch.labels.size());
+    // A share of a whole number of images, without the rounding of a float.
+    return std::round(accuracy(model(batch.x), batch.labels).item() * images) / images;
 }
 
 std::string percent(double share) {
@@ -246,7 +249,7 @@ void run(const Settings& settings, Options options) {
     if (settings.json) {
         examples::print_json({{"example", "fashion_mnist"},
                               {"test_accuracy", test_accuracy},
-                              {"train_seconds", outcome.train_seconds},
+                              {"train_seconds", std::round(outcome.train_seconds * 100) / 100},
                               {"generations", outcome.generations},
                               {"seed", options.seed}});
     }
