@@ -170,11 +170,17 @@ int default_threads() {
     return std::clamp(n, 1, kMaxThreads);
 }
 
-Pool& pool() {
+Pool& unsized_pool() {
     static Pool instance;
-    static const bool sized = (instance.resize(default_threads()), true);
-    (void)sized;
     return instance;
+}
+
+std::once_flag pool_sized;
+
+/// The pool, of the default size unless somebody set one before.
+Pool& pool() {
+    std::call_once(pool_sized, [] { unsized_pool().resize(default_threads()); });
+    return unsized_pool();
 }
 
 }  // namespace
@@ -203,7 +209,8 @@ void set_num_threads(int n) {
     if (cpu::inside_chunk) {
         throw Error("[set_num_threads] not from a function the threads are running");
     }
-    cpu::pool().resize(n);
+    std::call_once(cpu::pool_sized, [] {});  // the default is not asked for any more
+    cpu::unsized_pool().resize(n);
 }
 
 }  // namespace eggroll

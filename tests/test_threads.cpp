@@ -63,6 +63,8 @@ TEST_CASE("threads: child" * doctest::skip()) {
         CHECK(message.find("EGGROLL_NUM_THREADS") != std::string::npos);
         CHECK(message.find(value) != std::string::npos);
     }
+    set_num_threads(2);  // what the program asks for goes before the environment
+    CHECK(num_threads() == 2);
 }
 
 TEST_CASE("threads: what is set is what there is") {
