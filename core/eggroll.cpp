@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: MIT
+// The public face of the strategy: Eggroll's three ways in.
+#include "core/strategy.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace eggroll {
+
+namespace {
+
+/// Closes a step's generation when it is left by an exception.
+class StepGuard {
+public:
+    explicit StepGuard(detail::Strategy& strategy) : strategy_(strategy) {}
+    ~StepGuard() { strategy_.abandon(); }
+    StepGuard(const StepGuard&) = delete;
+    StepGuard& operator=(const StepGuard&) = delete;
+
+private:
+    detail::Strategy& strategy_;
+};
+
+/// A finite double stays finite: a fitness beyond the range of float is as good as its largest.
+float to_float(double value) {
+    constexpr double kLargest = std::numeric_limits<float>::max();
+    return static_cast<float>(std::isfinite(value) ? std::clamp(value, -kLargest, kLargest)
+                                                   : value);
+}
+
+std::vector<float> to_floats(std::span<const double> values) {
+    std::vector<float> result(values.size());
+    std::transform(values.begin(), values.end(), result.begin(), to_float);
+    return result;
+}
+
+}  // namespace
+
+Eggroll::Eggroll(nn::Module& model, Options options)
+    : strategy_(std::make_unique<detail::Strategy>(model, std::move(options))) {}
+Eggroll::Eggroll(nn::Module& model) : Eggroll(model, Options{}) {}
+Eggroll::~Eggroll() = default;
+Eggroll::Eggroll(Eggroll&&) noexcept = default;
+Eggroll& Eggroll::operator=(Eggroll&&) noexcept = default;
+
+detail::Strategy& Eggroll::strategy() const {
+    if (!strategy_) throw Error("[Eggroll] this strategy was moved from");
+    return *strategy_;
+}
+
+Report Eggroll::step(const Tensor& x, const Objective& objective) {
+    const auto open = strategy().begin_step();
+    const StepGuard guard(*strategy_);
+    return strategy_->tell(strategy_->fitness(*open, x, objective));
+}
+
+Report Eggroll::step_batched(const Tensor& x, const BatchedFitness& fitness) {
+    const auto open = strategy().begin_step();
+    const StepGuard guard(*strategy_);
+    return strategy_->tell(fitness(strategy_->forward(*open, x)));
+}
+
+Report Eggroll::step_members(const std::function<double(const Member&)>& fitness) {
+    const auto open = strategy().begin_step();
+    const StepGuard guard(*strategy_);
+    std::vector<float> values(static_cast<size_t>(options().pop_size));
+    const auto evaluate = [&](int64_t i) {
+        values[static_cast<size_t>(i)] = to_float(fitness(Member(open, i)));
+    };
+    if (options().parallel_fitness) {
+        detail::cpu_backend().run_chunks(
+            options().pop_size,
+            [](void* context, int64_t i) {
+                (*static_cast<std::remove_reference_t<decltype(evaluate)>*>(context))(i);
+            },
+            const_cast<void*>(static_cast<const void*>(&evaluate)));
+    } else {
+        for (int64_t i = 0; i < options().pop_size; ++i) evaluate(i);
+    }
+    return strategy_->tell(values);
+}
+
+std::vector<float> Eggroll::to_fitness(const Tensor& values) {
+    const Tensor host = values.to(Device::cpu());
+    const std::span<const float> data = host.data();
+    return {data.begin(), data.end()};
+}
+
+std::vector<float> Eggroll::to_fitness(const std::vector<double>& values) {
+    return to_floats(values);
+}
+
+Population Eggroll::ask() {
+    return Population(strategy().ask());
+}
+
+Report Eggroll::tell(std::span<const float> fitness) {
+    strategy().require_no_step();
+    return strategy_->tell(fitness);
+}
+
+Report Eggroll::tell(std::span<const double> fitness) {
+    return tell(std::span<const float>(to_floats(fitness)));
+}
+
+Report Eggroll::tell(const Tensor& fitness) {
+    return tell(std::span<const float>(to_fitness(fitness)));
+}
+
+Report Eggroll::tell(std::initializer_list<float> fitness) {
+    return tell(std::span<const float>(fitness.begin(), fitness.size()));
+}
+
+const Options& Eggroll::options() const {
+    return strategy().options;
+}
+int64_t Eggroll::generation() const {
+    return strategy().completed;
+}
+
+float Eggroll::lr() const {
+    return strategy().scheduled("lr", strategy_->lr, options().lr_schedule, true);
+}
+
+float Eggroll::sigma() const {
+    return strategy().scheduled("sigma", strategy_->sigma, options().sigma_schedule, false);
+}
+
+void Eggroll::set_lr(float lr) {
+    strategy().set_lr(lr);
+}
+void Eggroll::set_sigma(float sigma) {
+    strategy().set_sigma(sigma);
+}
+
+}  // namespace eggroll
