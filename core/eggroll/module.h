@@ -36,6 +36,8 @@ struct Parameter {
 
 namespace nn {
 
+using eggroll::Parameter;
+
 /// A layer or a model: parameters and `forward`. Move-only.
 ///
 /// A layer of one's own registers its parameters and inner layers in its constructor and overrides
