@@ -175,11 +175,15 @@ Pool& unsized_pool() {
     return instance;
 }
 
-std::once_flag pool_sized;
+// Not std::call_once: after an exception it hangs where pthread_once knows none.
+std::mutex sizing;
+bool pool_sized = false;
 
 /// The pool, of the default size unless somebody set one before.
 Pool& pool() {
-    std::call_once(pool_sized, [] { unsized_pool().resize(default_threads()); });
+    const std::scoped_lock lock(sizing);
+    if (!pool_sized) unsized_pool().resize(default_threads());
+    pool_sized = true;
     return unsized_pool();
 }
 
@@ -209,7 +213,10 @@ void set_num_threads(int n) {
     if (cpu::inside_chunk) {
         throw Error("[set_num_threads] not from a function the threads are running");
     }
-    std::call_once(cpu::pool_sized, [] {});  // the default is not asked for any more
+    {
+        const std::scoped_lock lock(cpu::sizing);
+        cpu::pool_sized = true;  // the default is not asked for any more
+    }
     cpu::unsized_pool().resize(n);
 }
 
