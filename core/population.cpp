@@ -79,10 +79,7 @@ void Strategy::evaluate(const Generation& generation, const Tensor& x,
         backend.plan_chunk({.pop_size = pop_size,
                             .rows = element_count(part) / columns,
                             .widest = x.is_per_member() ? std::max(widest(), columns) : widest()});
-    Scope scope;
-    scope.table = &table;
-    scope.block = &generation.block;
-    scope.antithetic = options.antithetic;
+    Scope scope(table, generation.block, options.antithetic);
     scope.input = x;
     for_chunks(backend, pop_size, chunk, [&](int64_t first, int64_t count) {
         const Tensor own = x.is_per_member() ? TensorAccess::member_range(x, first, count) : x;
@@ -132,10 +129,7 @@ Tensor Strategy::forward_member(const Generation& generation, const Tensor& x,
         throw Error("[Member] x " + to_string(x.shape()) +
                     " is per-member, but one member takes an input of its own");
     }
-    Scope scope;
-    scope.table = &table;
-    scope.block = &generation.block;
-    scope.antithetic = options.antithetic;
+    Scope scope(table, generation.block, options.antithetic);
     const Tensor y = model.forward(x, ViewAccess::make(scope, member, 1));
     return y.is_per_member() ? TensorAccess::with_shape(y, y.part_shape(), false) : y;
 }

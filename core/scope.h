@@ -38,9 +38,12 @@ private:
 
 /// What a view of members stands for during one forward pass over the population.
 struct Scope {
-    const ParameterTable* table = nullptr;
-    const GenerationBlock* block = nullptr;
-    bool antithetic = true;
+    Scope(const ParameterTable& parameters, const GenerationBlock& generation, bool paired)
+        : table(&parameters), block(&generation), antithetic(paired) {}
+
+    const ParameterTable* table;
+    const GenerationBlock* block;
+    bool antithetic;
     Tensor input;  // the pass's input; its products with weights are shared by all chunks
 
     /// x Wᵀ (B,O) of the pass's own input, computed by whoever needs it first.

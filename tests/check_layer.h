@@ -240,10 +240,7 @@ inline void check_ranges(const nn::Module& model, const Tensor& x, const Options
         {0, size}, {0, 1}, {1, 1}, {1, 4}, {2, 7}, {size - 1, 1}, {size / 2, size - size / 2}};
     const detail::ParameterTable table = table_of(model, options.rank);
     const detail::GenerationBlock block{.seed = options.seed, .sigma = options.sigma};
-    detail::Scope scope;
-    scope.table = &table;
-    scope.block = &block;
-    scope.antithetic = options.antithetic;
+    detail::Scope scope(table, block, options.antithetic);
     scope.input = x;
     const auto run = [&](size_t i) {
         const auto [first, count] = ranges[i];

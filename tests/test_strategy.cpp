@@ -46,16 +46,6 @@ Tensor small_input() {
     return random_tensor({5, 4});
 }
 
-/// What Error says; empty when nothing is thrown.
-std::string error_of(const std::function<void()>& f) {
-    try {
-        f();
-    } catch (const Error& e) {
-        return e.what();
-    }
-    return "";
-}
-
 bool has(const std::string& text, const std::string& part) {
     return text.find(part) != std::string::npos;
 }

@@ -24,15 +24,6 @@ using namespace eggroll::test;
 
 namespace {
 
-std::string error_of(const std::function<void()>& f) {
-    try {
-        f();
-    } catch (const Error& e) {
-        return e.what();
-    }
-    return "";
-}
-
 /// Whether num_threads() is `expected`, or throws Error when that is 0, in a process of its own
 /// that starts with this EGGROLL_NUM_THREADS.
 bool child_has_threads(const std::string& value, int expected, const std::string& prefix = "") {
