@@ -4,7 +4,7 @@
 // bits they must have.
 
 #include "bench/cli.h"
-#include "bench/native.h"
+#include "bench/reference_noise.h"
 
 #include <eggroll/noise.h>
 #include <eggroll/threads.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "bench/harness.h"
-#include "bench/native.h"
+#include "cpu/kernel_set.h"
 
 #include <eggroll/threads.h>
 #include <eggroll/version.h>
@@ -54,7 +54,7 @@ void print_machine(std::string_view benchmark) {
         JsonLine()
             .add("machine", processor())
             .add("cores", num_threads())
-            .add("isa", compiled_isa())
+            .add("isa", cpu::kernels_in_use().name)
             .add("compiler", kCompiler)
 #ifdef NDEBUG
             .add("build", "release")

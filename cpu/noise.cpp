@@ -11,6 +11,8 @@
 #endif
 #if defined(__AVX2__) && defined(__FMA__)
 #include <immintrin.h>
+#else
+#include "cpu/fma_sse2.h"
 #endif
 
 // The file reads: vectors, vectors side by side, Philox, groups of blocks, fills. All but the
@@ -171,18 +173,17 @@ EGGROLL_INLINE void swap_if_odd(Bits q, Real& a, Real& b) {
     a = x;
 }
 
-#else  // Lane by lane: right everywhere, fast where the compiler finds the instructions.
+#else
 
 EGGROLL_INLINE Wide wide_mul(Wide a, Wide b) {
-    return (a.v & 0xFFFFFFFFu) * (b.v & 0xFFFFFFFFu);
+    return reinterpret_cast<V64>(
+        _mm_mul_epu32(reinterpret_cast<__m128i>(a.v), reinterpret_cast<__m128i>(b.v)));
 }
 EGGROLL_INLINE Real fma_rn(Real a, Real b, Real c) {
-    for (int i = 0; i < 2 * kLanes; ++i) a.v[i] = detail::fma_rn(a.v[i], b.v[i], c.v[i]);
-    return a;
+    return VFloat(fma_sse2(a.v, b.v, c.v));
 }
 EGGROLL_INLINE Real sqrt_rn(Real a) {
-    for (int i = 0; i < 2 * kLanes; ++i) a.v[i] = detail::sqrt_rn(a.v[i]);
-    return a;
+    return VFloat(_mm_sqrt_ps(a.v));
 }
 /// Both halves and the product are exact and the sum rounds once, contracted or not.
 EGGROLL_INLINE Real uint_to_float_rn(Bits a) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include "cpu/fma_sse2.h"
 #include "cpu/isa.h"
 
 #include <immintrin.h>
@@ -20,6 +21,9 @@ inline constexpr int kTileRows = 12;  // 24 sums, 2 loads, 1 broadcast of 32 reg
 static inline Vec fma_vec(Vec a, Vec b, Vec c) {
     return _mm512_fmadd_ps(a, b, c);
 }
+static inline Vec fma_exact(Vec a, Vec b, Vec c) {
+    return fma_vec(a, b, c);
+}
 static inline Vec set1(float x) {
     return _mm512_set1_ps(x);
 }
@@ -36,6 +40,9 @@ inline constexpr int kTileRows = 6;  // 12 sums, 2 loads, 1 broadcast of 16 regi
 static inline Vec fma_vec(Vec a, Vec b, Vec c) {
     return _mm256_fmadd_ps(a, b, c);
 }
+static inline Vec fma_exact(Vec a, Vec b, Vec c) {
+    return fma_vec(a, b, c);
+}
 static inline Vec set1(float x) {
     return _mm256_set1_ps(x);
 }
@@ -49,8 +56,13 @@ static inline void store(float* to, Vec v) {
 using Vec = __m128;
 inline constexpr int kLanes = 4;
 inline constexpr int kTileRows = 6;
+/// a b + c, rounded once or twice, whichever is fast: for the forward pass.
 static inline Vec fma_vec(Vec a, Vec b, Vec c) {
     return _mm_add_ps(_mm_mul_ps(a, b), c);
+}
+/// Rounded once: for the update, whose bits are the same on all processors.
+static inline Vec fma_exact(Vec a, Vec b, Vec c) {
+    return fma_sse2(a, b, c);
 }
 static inline Vec set1(float x) {
     return _mm_set1_ps(x);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 
 #include "core/noise_math.h"
-#include "cpu/noise.h"
+#include "cpu/kernel_set.h"
 
 #include <doctest/doctest.h>
 #include <eggroll/error.h>
@@ -28,7 +28,6 @@
 // fixed, so a statistical bound either holds for good or shows a change.
 
 using namespace eggroll;
-namespace kernels = eggroll::EGGROLL_CPU_NS;
 
 namespace {
 
@@ -40,6 +39,15 @@ const NoiseStream kStreams[] = {
     {0x0123456789ABCDEF, 12, 3456, 789},
     {0xFFFFFFFFFFFFFFFF, 0xFFFFFFFF, 0xFFFFFFFF, kInitGeneration},
 };
+
+/// The kernels of every instruction set that this machine can run.
+std::vector<const cpu::KernelSet*> runnable_kernels() {
+    std::vector<const cpu::KernelSet*> sets;
+    for (const cpu::KernelSet* set : cpu::kernel_sets()) {
+        if (cpu::missing_features(*set).empty()) sets.push_back(set);
+    }
+    return sets;
+}
 
 // --- References ---------------------------------------------------------------------------------
 
@@ -224,7 +232,9 @@ TEST_CASE("an element is a word of the counter (block, parameter, pair, generati
 
 // --- The vector kernels against the scalar text -----------------------------------------------
 
-TEST_CASE("fills equal the scalar reference bit for bit and stay inside their range") {
+namespace {
+
+void check_fills(const detail::Backend& kernels) {
     constexpr int kMost = 300, kGuard = 32;
     const float guard = -123.0f;
     const uint32_t word_guard = 0xDEADBEEF;
@@ -243,8 +253,8 @@ TEST_CASE("fills equal the scalar reference bit for bit and stay inside their ra
                 uint32_t word_out[kMost + 2 * kGuard];
                 std::fill(std::begin(out), std::end(out), guard);
                 std::fill(std::begin(word_out), std::end(word_out), word_guard);
-                kernels::fill_normal(s, first, out + kGuard, n);
-                kernels::fill_words(s, first, word_out + kGuard, n);
+                kernels.fill_normal(s, first, out + kGuard, n);
+                kernels.fill_words(s, first, word_out + kGuard, n);
                 const size_t bytes = static_cast<size_t>(n) * 4;
                 different += std::memcmp(out + kGuard, normals, bytes) != 0;
                 different += std::memcmp(word_out + kGuard, words, bytes) != 0;
@@ -259,6 +269,14 @@ TEST_CASE("fills equal the scalar reference bit for bit and stay inside their ra
     CHECK(overwritten == 0);
 }
 
+}  // namespace
+
+TEST_CASE("fills equal the scalar reference bit for bit and stay inside their range") {
+    for (const cpu::KernelSet* set : runnable_kernels()) {
+        CAPTURE(set->name);
+        check_fills(cpu::backend_of(*set));
+    }
+}
 TEST_CASE("a long fill equals the scalar reference") {
     std::vector<float> out(100001);
     fill_normal(kStreams[1], 7, out);
@@ -269,7 +287,10 @@ TEST_CASE("a long fill equals the scalar reference") {
     CHECK(different == 0);
 }
 
-TEST_CASE("fill_normal_many equals single fills") {
+namespace {
+
+void check_fills_of_many(const cpu::KernelSet& set) {
+    const detail::Backend kernels = cpu::backend_of(set);
     const float guard = -123.0f;
     int64_t different = 0;
     for (uint32_t pairs : {0u, 1u, 2u, 3u, 7u, 33u, 130u}) {
@@ -281,9 +302,9 @@ TEST_CASE("fill_normal_many equals single fills") {
                 const int64_t stride = n + 3;
                 const size_t size = static_cast<size_t>(stride) * pairs + 8;
                 std::vector<float> many(size, guard), single(size, guard);
-                kernels::fill_normal_many(s, pairs, first, n, many.data(), stride);
+                set.fill_normal_many(s, pairs, first, n, many.data(), stride);
                 for (uint32_t i = 0; i < pairs; ++i, ++s.pair) {
-                    kernels::fill_normal(s, first, single.data() + stride * i, n);
+                    kernels.fill_normal(s, first, single.data() + stride * i, n);
                 }
                 different += many != single;
             }
@@ -292,8 +313,20 @@ TEST_CASE("fill_normal_many equals single fills") {
     CHECK(different == 0);
 }
 
+}  // namespace
+
+TEST_CASE("fill_normal_many equals single fills") {
+    for (const cpu::KernelSet* set : runnable_kernels()) {
+        CAPTURE(set->name);
+        check_fills_of_many(*set);
+    }
+}
+
 #ifdef __SSE__
-TEST_CASE("no denormal is met: flushing them changes no bit") {
+namespace {
+
+void check_denormals(const cpu::KernelSet& set) {
+    const detail::Backend kernels = cpu::backend_of(set);
     std::vector<float> plain(40000), flushed(40000);
     std::vector<uint32_t> words(40000);
     // Small and large words, where the smallest intermediates are.
@@ -301,16 +334,25 @@ TEST_CASE("no denormal is met: flushing them changes no bit") {
     std::vector<float> plain_stream(40000), flushed_stream(40000);
     const unsigned saved = _mm_getcsr();
     _mm_setcsr(saved & ~0x3Fu);  // no flag raised yet
-    kernels::normals_from_words(words.data(), plain.data(), 40000);
-    kernels::fill_normal(kStreams[2], 0, plain_stream.data(), 40000);
+    set.normals_from_words(words.data(), plain.data(), 40000);
+    kernels.fill_normal(kStreams[2], 0, plain_stream.data(), 40000);
     const unsigned raised = _mm_getcsr() & 0x3F;
     _mm_setcsr(saved | 0x8040);  // flush results to zero, take denormal operands as zero
-    kernels::normals_from_words(words.data(), flushed.data(), 40000);
-    kernels::fill_normal(kStreams[2], 0, flushed_stream.data(), 40000);
+    set.normals_from_words(words.data(), flushed.data(), 40000);
+    kernels.fill_normal(kStreams[2], 0, flushed_stream.data(), 40000);
     _mm_setcsr(saved);
     CHECK(std::memcmp(plain.data(), flushed.data(), plain.size() * sizeof(float)) == 0);
     CHECK(plain_stream == flushed_stream);
     CHECK((raised & 0x1F) == 0);  // invalid, denormal, division by zero, overflow, underflow
+}
+
+}  // namespace
+
+TEST_CASE("no denormal is met: flushing them changes no bit") {
+    for (const cpu::KernelSet* set : runnable_kernels()) {
+        CAPTURE(set->name);
+        check_denormals(*set);
+    }
 }
 #endif
 
@@ -330,7 +372,7 @@ public:
     }
 
     void flush() {
-        kernels::normals_from_words(words_, normals_, size_);
+        cpu::kernels_in_use().normals_from_words(words_, normals_, size_);
         float low = low_, high = high_;
         bool finite = true;
         for (int64_t i = 0; i < size_; ++i) {
@@ -517,8 +559,8 @@ TEST_CASE("the heads of interleaved pairs and parameters are standard normal") {
     for (uint64_t seed : {uint64_t{0}, uint64_t{1}, uint64_t{2026}}) {
         std::vector<float> x(size_t{kPairs} * kParameters * kHead);
         for (uint32_t p = 0; p < kParameters; ++p) {
-            kernels::fill_normal_many({seed, p, 0, 11}, kPairs, 0, kHead, x.data() + p * kHead,
-                                      kParameters * kHead);
+            cpu::kernels_in_use().fill_normal_many({seed, p, 0, 11}, kPairs, 0, kHead,
+                                                   x.data() + p * kHead, kParameters * kHead);
         }
         check_standard_normal(x);
     }
@@ -547,7 +589,7 @@ TEST_CASE("neighbouring streams and elements are uncorrelated") {
     }
     // Element 5 of pair after pair.
     std::vector<float> column(kCount + 1);
-    kernels::fill_normal_many(base, kCount + 1, 5, 1, column.data(), 1);
+    cpu::kernels_in_use().fill_normal_many(base, kCount + 1, 5, 1, column.data(), 1);
     check_uncorrelated(column.data(), column.data() + 1, kCount);
 }
 
@@ -560,7 +602,7 @@ TEST_CASE("entries of the low-rank product have variance 1 and kurtosis 3 + 6/r"
     for (int r : {1, 2, 4}) {
         const int a_begin = (5 * r + 3) / 4 * 4, n = a_begin + 3 * r;
         std::vector<float> factors(size_t{kCount} * static_cast<size_t>(n));
-        kernels::fill_normal_many({31, 4, 0, 0}, kCount, 0, n, factors.data(), n);
+        cpu::kernels_in_use().fill_normal_many({31, 4, 0, 0}, kCount, 0, n, factors.data(), n);
         double m1 = 0, m2 = 0, m4 = 0;
         for (uint32_t j = 0; j < kCount; ++j) {
             const float* b = factors.data() + size_t{j} * static_cast<size_t>(n);

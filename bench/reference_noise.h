@@ -5,9 +5,6 @@
 
 namespace eggroll::bench {
 
-/// The widest instruction set that cpu/ was compiled for.
-const char* compiled_isa();
-
 /// Normals first..first+n-1 of a stream, one block after another by the scalar text of
 /// core/noise_math.h; first and n multiples of 4.
 void reference_normals(const NoiseStream& stream, uint64_t first, float* out, int64_t n);
