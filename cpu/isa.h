@@ -12,3 +12,5 @@
 #define EGGROLL_CPU_JOIN2(a, b) a##b
 #define EGGROLL_CPU_JOIN(a, b) EGGROLL_CPU_JOIN2(a, b)
 #define EGGROLL_CPU_NS EGGROLL_CPU_JOIN(cpu_, EGGROLL_CPU_ISA)
+
+#define EGGROLL_INLINE inline __attribute__((always_inline))

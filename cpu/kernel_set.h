@@ -19,6 +19,8 @@ struct KernelSet {
     // Of cpu/noise.h, for the tests.
     void (*fill_normal_many)(const NoiseStream& stream, uint32_t pair_count, uint64_t first,
                              int64_t n, float* out, int64_t stride);
+    void (*fill_factors)(const NoiseStream& stream, uint32_t pair_count, uint64_t first, int64_t n,
+                         int64_t rank, float* out, int64_t stride);
     void (*normals_from_words)(const uint32_t* words, float* out, int64_t n);
 };
 

@@ -77,8 +77,7 @@ public:
           stride_(row_stride(args.outputs)),
           bt_(pairs * rank_ * args.inputs),
           at_(pairs * rank_ * stride_),
-          eps_(pairs * stride_),
-          spare_(rank_ > 1 ? rank_ * std::max(args.inputs, args.outputs) : 0) {
+          eps_(pairs * stride_) {
         const int64_t padding = stride_ - args.outputs;
         for (int64_t row = 0; row < pairs * rank_; ++row) {
             std::fill_n(at_.data() + row * stride_ + args.outputs, padding, 0.0f);
@@ -88,16 +87,19 @@ public:
         }
     }
 
-    void draw(int64_t slot, int64_t pair) {
+    /// Slot i: pair `first` + i.
+    void draw(int64_t first, int64_t pairs) {
         const GenerationBlock& block = *args_.members.block;
+        const auto count = static_cast<uint32_t>(pairs);
         if (rank_ > 0) {
-            const NoiseStream stream = stream_of(block, args_.w.parameter, pair);
-            draw_transposed(stream, 0, args_.inputs, args_.inputs, bt(slot));
-            draw_transposed(stream, offset_of_a(args_.inputs, rank_), args_.outputs, stride_,
-                            at(slot));
+            const NoiseStream stream = stream_of(block, args_.w.parameter, first);
+            fill_factors(stream, count, 0, args_.inputs, rank_, bt_.data(), args_.inputs);
+            fill_factors(stream, count, offset_of_a(args_.inputs, rank_), args_.outputs, rank_,
+                         at_.data(), stride_);
         }
         if (args_.b.perturbed) {
-            fill_normal(stream_of(block, args_.b.parameter, pair), 0, eps(slot), args_.outputs);
+            fill_normal_many(stream_of(block, args_.b.parameter, first), count, 0, args_.outputs,
+                             eps_.data(), stride_);
         }
     }
 
@@ -122,20 +124,10 @@ private:
     float* at(int64_t slot) { return at_.data() + slot * rank_ * stride_; }
     float* eps(int64_t slot) { return eps_.data() + slot * stride_; }
 
-    /// A factor (n,r) of the stream as its transpose (r,n).
-    void draw_transposed(const NoiseStream& stream, uint64_t first, int64_t n, int64_t stride,
-                         float* to) {
-        if (rank_ == 1) return fill_normal(stream, first, to, n);
-        fill_normal(stream, first, spare_.data(), n * rank_);
-        for (int k = 0; k < rank_; ++k) {
-            for (int64_t i = 0; i < n; ++i) to[k * stride + i] = spare_.data()[i * rank_ + k];
-        }
-    }
-
     const LinearArgs& args_;
     int rank_;
     int64_t stride_;
-    Scratch bt_, at_, eps_, spare_;
+    Scratch bt_, at_, eps_;
 };
 
 /// t = s σ/√r x B_j of the rows of a group of members; row r belongs to the pair whose Bᵀ is b[r].
@@ -173,11 +165,12 @@ void perturbed_own(const LinearArgs& args) {
         const int64_t count = std::min(group, members.count - first), rows = count * batch;
         const float* x = args.x + first * batch * inputs;
         float* y = args.y + first * batch * outputs;
-        int64_t slot = -1, drawn = -1;
+        const int64_t first_pair = members.pair_of(members.first + first);
+        noise.draw(first_pair, members.pair_of(members.first + first + count - 1) - first_pair + 1);
         for (int64_t m = 0; m < count; ++m) {
-            const int64_t member = members.first + first + m, pair = members.pair_of(member);
+            const int64_t member = members.first + first + m;
+            const int64_t slot = members.pair_of(member) - first_pair;
             const float sign = members.sign_of(member);
-            if (pair != drawn) noise.draw(++slot, drawn = pair);
             for (int64_t r = 0; r < batch; ++r) {
                 const int64_t row = m * batch + r;
                 row_noise.data()[row] = noise.row(slot, sign, t.data() + row * rank);
@@ -191,6 +184,7 @@ void perturbed_own(const LinearArgs& args) {
                            .packed = packed.data(),
                            .bias = bias.data(),
                            .noise = row_noise.data(),
+                           .all_eps = args.b.perturbed,
                            .rank = noise.rank(),
                            .relu = args.act == Act::relu,
                            .y = y,
@@ -224,24 +218,23 @@ void perturbed_shared(const LinearArgs& args) {
 
     for (int64_t m = 0; m < members.count;) {
         // The next pairs, and the members that belong to them.
-        int64_t pairs = 0, last = m;
-        for (int64_t drawn = -1; last < members.count; ++last) {
-            const int64_t pair = members.pair_of(members.first + last);
-            if (pair == drawn) continue;
-            if (pairs == slots) break;
-            noise.draw(pairs++, drawn = pair);
+        const int64_t first_pair = members.pair_of(members.first + m);
+        int64_t last = m;
+        while (last < members.count && members.pair_of(members.first + last) < first_pair + slots) {
+            ++last;
         }
+        const int64_t pairs = members.pair_of(members.first + last - 1) - first_pair + 1;
+        noise.draw(first_pair, pairs);
         const int64_t width = pairs * rank;
         dot_rows(args.x, batch, noise.bt(0), width, args.inputs, plus.data());
         for (int64_t i = 0; i < batch * width; ++i) {
             plus.data()[i] *= noise.scale();
             minus.data()[i] = -plus.data()[i];
         }
-        for (int64_t slot = -1, drawn = -1; m < last; ++m) {
-            const int64_t member = members.first + m, pair = members.pair_of(member);
+        for (; m < last; ++m) {
+            const int64_t member = members.first + m;
+            const int64_t slot = members.pair_of(member) - first_pair;
             const float sign = members.sign_of(member);
-            if (pair != drawn) ++slot;
-            drawn = pair;
             const float* t = (sign > 0 ? plus : minus).data() + slot * rank;
             const RowNoise row = noise.row(slot, sign, t);
             for (int64_t o = 0; o < noise.stride(); ++o) {
@@ -283,6 +276,7 @@ void unperturbed(const LinearArgs& args) {
                            .packed = packed.data(),
                            .bias = bias.data(),
                            .noise = nullptr,
+                           .all_eps = false,
                            .rank = 0,
                            .relu = args.act == Act::relu,
                            .y = y,

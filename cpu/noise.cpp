@@ -3,6 +3,11 @@
 #include "cpu/noise.h"
 
 #include "core/noise_math.h"
+#include "cpu/memory.h"
+
+#include <algorithm>
+#include <type_traits>
+#include <utility>
 
 #if defined(__GNUC__) && !defined(__clang__)
 // GCC's AVX-512 header makes an undefined vector by initialising it with itself (GCC PR 105593).
@@ -22,8 +27,6 @@
 // A word of Philox lives in the low half of a 64-bit lane, where the widening multiply wants it;
 // what is above it is never read. A `Wide` has kLanes such lanes, `Bits` and `Real` have twice as
 // many of 32 bits. A group is kLanes blocks.
-
-#define EGGROLL_INLINE inline __attribute__((always_inline))
 
 namespace eggroll::EGGROLL_CPU_NS {
 namespace {
@@ -326,12 +329,6 @@ EGGROLL_INLINE void swap_if_odd(Two<B> q, Two<T>& x, Two<T>& y) {
 template <class T>
 constexpr int kVectors = sizeof(T) / kVectorBytes;
 
-template <class Number, class T>
-EGGROLL_INLINE void store_group(Number* out, Two<T> even, Two<T> odd) {
-    store_group(out, even.a, odd.a);
-    store_group(out + kVectors<T> * kGroup, even.b, odd.b);
-}
-
 // --- Philox -------------------------------------------------------------------------------------
 
 /// The keys of all rounds.
@@ -385,87 +382,121 @@ EGGROLL_INLINE void last_rounds(Counter<W> c, const Keys& keys, B& even, B& odd)
     odd = pack_low(p1, p0);
 }
 
-/// A stream: the rounds as far as they do not depend on the block.
+/// What a stream puts into the first three rounds, the same for all its blocks.
 struct Stream {
-    Keys keys;
     uint64_t z1, x2, z2, z3;  // what is xored into these words in the rounds 0..2
 
-    explicit Stream(const NoiseStream& s) : keys(s.seed) {
-        const uint64_t p1 = uint64_t{kPhiloxMul1} * s.pair;
+    Stream() = default;
+    Stream(const Keys& keys, uint32_t parameter, uint32_t pair, uint32_t generation) {
+        const uint64_t p1 = uint64_t{kPhiloxMul1} * pair;
         const uint32_t x1 =
-            static_cast<uint32_t>(p1 >> 32) ^ s.parameter ^ static_cast<uint32_t>(keys.round[0][0]);
+            static_cast<uint32_t>(p1 >> 32) ^ parameter ^ static_cast<uint32_t>(keys.round[0][0]);
         const uint64_t p0 = uint64_t{kPhiloxMul0} * x1;
-        z1 = s.generation ^ keys.round[0][1];
+        z1 = generation ^ keys.round[0][1];
         x2 = p1 ^ keys.round[1][0];
         z2 = (p0 >> 32) ^ keys.round[1][1];
         z3 = p0 ^ keys.round[2][1];
     }
+    Stream(const Keys& keys, const NoiseStream& s)
+        : Stream(keys, s.parameter, s.pair, s.generation) {}
 };
 
-/// The first products of Philox, which grow evenly with the block.
-EGGROLL_INLINE void first_products(uint64_t block, Wide& p0) {
-    V64 lanes{};
-    for (int i = 0; i < kLanes; ++i) lanes[i] = static_cast<uint64_t>(block_of_lane(i));
-    p0 = Wide(kPhiloxMul0 * block) + Wide(kPhiloxMul0 * lanes);
-}
-template <class T>
-EGGROLL_INLINE void first_products(uint64_t block, Two<T>& p0) {
-    first_products(block, p0.a);
-    first_products(block + kVectors<T> * kLanes, p0.b);
+/// One group of blocks: of which stream, where it begins, and where its elements go.
+template <class Number>
+struct Group {
+    Stream stream;
+    uint64_t block;
+    Number* out;
+};
+
+/// What the words of as many groups as W has vectors start from.
+template <class W>
+struct Start {
+    W p0, z1, x2, z2, z3;
+};
+
+/// Of group(kFirst), group(kFirst + 1), …
+template <class W, int kFirst, class Groups>
+EGGROLL_INLINE Start<W> start_of(const Groups& group) {
+    if constexpr (kVectors<W> == 1) {
+        const auto g = group(kFirst);
+        // The first products grow evenly with the block.
+        V64 lanes{};
+        for (int i = 0; i < kLanes; ++i) lanes[i] = static_cast<uint64_t>(block_of_lane(i));
+        return {Wide(kPhiloxMul0 * g.block) + Wide(kPhiloxMul0 * lanes), g.stream.z1, g.stream.x2,
+                g.stream.z2, g.stream.z3};
+    } else {
+        using Half = decltype(W::a);
+        const auto a = start_of<Half, kFirst>(group);
+        const auto b = start_of<Half, kFirst + kVectors<Half>>(group);
+        return {{a.p0, b.p0}, {a.z1, b.z1}, {a.x2, b.x2}, {a.z2, b.z2}, {a.z3, b.z3}};
+    }
 }
 
-/// The words of the groups that start at `block`.
-template <class W, class B>
-EGGROLL_INLINE void group_words(const Stream& s, uint64_t block, B& even, B& odd) {
+/// The words of group(0), group(1), … as many as W has vectors.
+template <class W, class Groups, class B>
+EGGROLL_INLINE void group_words(const Keys& keys, const Groups& group, B& even, B& odd) {
     const W mul0 = uint64_t{kPhiloxMul0}, mul1 = uint64_t{kPhiloxMul1};
+    const Start<W> start = start_of<W, 0>(group);
     Counter<W> c;
-    first_products(block, c.w);
-    c.z = high_half(c.w) ^ W(s.z1);
+    c.w = start.p0;
+    c.z = high_half(c.w) ^ start.z1;
     c.y = wide_mul(c.z, mul1);
-    c.x = high_half(c.y) ^ W(s.x2);
-    c.z = c.w ^ W(s.z2);
+    c.x = high_half(c.y) ^ start.x2;
+    c.z = c.w ^ start.z2;
     const W p0 = wide_mul(c.x, mul0), p1 = wide_mul(c.z, mul1);
-    c.x = xor3(high_half(p1), c.y, s.keys.round[2][0]);
+    c.x = xor3(high_half(p1), c.y, keys.round[2][0]);
     c.y = p1;
-    c.z = high_half(p0) ^ W(s.z3);
+    c.z = high_half(p0) ^ start.z3;
     c.w = p0;
-    last_rounds<3>(c, s.keys, even, odd);
+    last_rounds<3>(c, keys, even, odd);
 }
 
-// --- Groups of blocks
-// -------------------------------------------------------------------------------------
+// --- Groups of blocks ---------------------------------------------------------------------------
 
-template <class B>
-EGGROLL_INLINE void store_words(uint32_t* out, B even, B odd) {
-    store_group(out, as_float(even), as_float(odd));
-}
-template <class B>
-EGGROLL_INLINE void store_words(float* out, B even, B odd) {
-    decltype(as_float(even)) sine, cosine;
-    box_muller(even, odd, sine, cosine);
-    store_group(out, sine, cosine);
+/// Stores the vectors of several groups, each where it goes.
+template <int kFirst, class Groups, class T>
+EGGROLL_INLINE void store_groups(const Groups& group, T even, T odd) {
+    if constexpr (kVectors<T> == 1) {
+        store_group(group(kFirst).out, even, odd);
+    } else {
+        store_groups<kFirst>(group, even.a, odd.a);
+        store_groups<kFirst + kVectors<decltype(T::a)>>(group, even.b, odd.b);
+    }
 }
 
-/// As many groups side by side as W has vectors, from element 4 * block of the stream on.
-template <class W, class Number>
-EGGROLL_INLINE void groups(const Stream& s, uint64_t block, Number* out) {
+/// As many groups side by side as W has vectors.
+template <class W, class Groups>
+EGGROLL_INLINE void compute(const Keys& keys, const Groups& group) {
     decltype(pack_low(W(), W())) even, odd;
-    group_words<W>(s, block, even, odd);
-    store_words(out, even, odd);
+    group_words<W>(keys, group, even, odd);
+    if constexpr (std::is_same_v<decltype(group(0).out), float*>) {
+        decltype(as_float(even)) sine, cosine;
+        box_muller(even, odd, sine, cosine);
+        store_groups<0>(group, sine, cosine);
+    } else {
+        store_groups<0>(group, as_float(even), as_float(odd));
+    }
 }
 
-/// groups<W> as long as n holds them.
+/// `compute` over one stream as long as n holds as many groups as W has vectors.
 template <class W, class Number>
-EGGROLL_INLINE void fill_groups(const Stream& s, uint64_t& block, Number*& out, int64_t& n) {
+EGGROLL_INLINE void fill_groups(const Keys& keys, const Stream& s, uint64_t& block, Number*& out,
+                                int64_t& n) {
     constexpr int64_t kCount = kVectors<W> * kGroup;
-    for (; n >= kCount; n -= kCount, out += kCount, block += kCount / 4) groups<W>(s, block, out);
+    for (; n >= kCount; n -= kCount, out += kCount, block += kCount / 4) {
+        compute<W>(keys, [&](int i) {
+            return Group<Number>{s, block + static_cast<uint64_t>(i * kLanes), out + i * kGroup};
+        });
+    }
 }
 
 /// Elements skip..skip+n-1 of a group.
 template <class Number>
-void part_of_group(const Stream& s, uint64_t block, int64_t skip, Number* out, int64_t n) {
+void part_of_group(const Keys& keys, const Stream& s, uint64_t block, int64_t skip, Number* out,
+                   int64_t n) {
     Number elements[kGroup];
-    groups<Wide>(s, block, elements);
+    compute<Wide>(keys, [&](int) { return Group<Number>{s, block, elements}; });
     __builtin_memcpy(out, elements + skip, static_cast<size_t>(n) * sizeof(Number));
 }
 
@@ -474,20 +505,46 @@ void part_of_group(const Stream& s, uint64_t block, int64_t skip, Number* out, i
 template <class Number>
 EGGROLL_INLINE void fill(const NoiseStream& stream, uint64_t first, Number* out, int64_t n) {
     if (n <= 0) return;
-    const Stream s(stream);
+    const Keys keys(stream.seed);
+    const Stream s(keys, stream);
     uint64_t block = first / 4;
     if (const int64_t skip = static_cast<int64_t>(first % 4); skip > 0) {
         const int64_t count = n < kGroup - skip ? n : kGroup - skip;
-        part_of_group(s, block, skip, out, count);
+        part_of_group(keys, s, block, skip, out, count);
         block += kLanes;
         out += count;
         n -= count;
     }
-    fill_groups<Two<Two<Wide>>>(s, block, out, n);
-    fill_groups<Two<Wide>>(s, block, out, n);
-    fill_groups<Wide>(s, block, out, n);
-    if (n > 0) part_of_group(s, block, 0, out, n);
+    fill_groups<Two<Two<Wide>>>(keys, s, block, out, n);
+    fill_groups<Two<Wide>>(keys, s, block, out, n);
+    fill_groups<Wide>(keys, s, block, out, n);
+    if (n > 0) part_of_group(keys, s, block, 0, out, n);
 }
+
+/// Groups of any streams that share the seed, computed four at a time: what is short in one stream
+/// keeps the vectors full all the same.
+class GroupQueue {
+public:
+    explicit GroupQueue(const Keys& keys) : keys_(keys) {}
+
+    EGGROLL_INLINE void add(const Stream& s, uint64_t block, float* out) {
+        groups_[size_++] = {s, block, out};
+        if (size_ < 4) return;
+        compute<Two<Two<Wide>>>(keys_, [this](int i) { return groups_[i]; });
+        size_ = 0;
+    }
+    void flush() {
+        for (int i = 0; i < size_; ++i) {
+            compute<Wide>(keys_, [this, i](int) { return groups_[i]; });
+        }
+        size_ = 0;
+    }
+
+private:
+    const Keys& keys_;
+    Group<float> groups_[4];
+    int size_ = 0;
+};
 
 EGGROLL_INLINE void load(const uint64_t* from, Wide& x) {
     __builtin_memcpy(&x, from, sizeof(x));
@@ -502,8 +559,8 @@ EGGROLL_INLINE void load(const uint64_t* from, Two<T>& x) {
 /// computes them when the lanes are full.
 class Collector {
 public:
-    explicit Collector(const NoiseStream& s)
-        : keys_(s.seed), parameter_(s.parameter), generation_(s.generation) {}
+    Collector(const Keys& keys, const NoiseStream& s)
+        : keys_(keys), parameter_(s.parameter), generation_(s.generation) {}
 
     /// Elements skip..skip+n-1 of a block, at most to its end, are to be written to out.
     EGGROLL_INLINE void add(uint64_t block, uint32_t pair, int skip, int n, float* out) {
@@ -516,10 +573,11 @@ public:
     }
 
     void flush() {
+        if (slots_ == 0) return;
         if (slots_ <= kLanes) {
-            compute<Wide>();
+            compute_blocks<Wide>();
         } else {
-            compute<Two<Two<Wide>>>();
+            compute_blocks<Two<Two<Wide>>>();
         }
         slots_ = 0;
     }
@@ -532,7 +590,7 @@ private:
     static constexpr int kSlots = 4 * kLanes;
 
     template <class W>
-    EGGROLL_INLINE void compute() {
+    EGGROLL_INLINE void compute_blocks() {
         W block, pair;
         load(block_, block);
         load(pair_, pair);
@@ -540,7 +598,13 @@ private:
         last_rounds<0>(Counter<W>{block, uint64_t{parameter_}, pair, uint64_t{generation_}}, keys_,
                        even, odd);
         float elements[kVectors<W> * kGroup];
-        store_words(elements, even, odd);
+        decltype(as_float(even)) sine, cosine;
+        box_muller(even, odd, sine, cosine);
+        store_groups<0>(
+            [&](int i) {
+                return Group<float>{{}, 0, elements + i * kGroup};
+            },
+            sine, cosine);
         for (int i = 0; i < slots_; ++i) {
             const Part& part = part_[i];
             if (part.n == 4) {
@@ -552,12 +616,80 @@ private:
         }
     }
 
-    Keys keys_;
+    const Keys& keys_;
     uint32_t parameter_, generation_;
     int slots_ = 0;                                    // blocks collected
     uint64_t block_[kSlots] = {}, pair_[kSlots] = {};  // by lane
     Part part_[kSlots];                                // in the order of the output
 };
+
+// --- Factors of rank 4: a block is a row, and rows become columns
+// ---------------------------------
+
+constexpr int kTransposedRows = 2 * kLanes;  // of two groups, a vector of each column
+
+/// Word kWord of the blocks of two groups, in order; kWord 0 or 2 of `even`, 1 or 3 of `odd`.
+template <int kWord, int... kRow>
+EGGROLL_INLINE VFloat column(VFloat a, VFloat b, std::integer_sequence<int, kRow...>) {
+    constexpr auto from = [](int row) {
+        const int block = row % kLanes;
+        return row / kLanes * 2 * kLanes + block % (kLanes / 2) * 4 + block / (kLanes / 2) +
+               kWord / 2 * 2;
+    };
+    return __builtin_shufflevector(a, b, from(kRow)...);
+}
+
+template <int kWord>
+EGGROLL_INLINE void store_column(float* out, int64_t stride, Two<Real> words) {
+    const VFloat v =
+        column<kWord>(words.a.v, words.b.v, std::make_integer_sequence<int, kTransposedRows>());
+    __builtin_memcpy(out + kWord * stride, &v, sizeof(v));
+}
+
+/// Rows of the factor from `block` on, kTransposedRows for every two vectors of W.
+template <class W>
+EGGROLL_INLINE void transposed_rows(const Keys& keys, const Stream& s, uint64_t block, float* out,
+                                    int64_t stride) {
+    decltype(pack_low(W(), W())) even, odd;
+    group_words<W>(
+        keys,
+        [&](int i) {
+            return Group<float>{s, block + static_cast<uint64_t>(i * kLanes), nullptr};
+        },
+        even, odd);
+    decltype(as_float(even)) sine, cosine;
+    box_muller(even, odd, sine, cosine);
+    const auto store = [stride](float* to, Two<Real> words0, Two<Real> words1) {
+        store_column<0>(to, stride, words0);
+        store_column<1>(to, stride, words1);
+        store_column<2>(to, stride, words0);
+        store_column<3>(to, stride, words1);
+    };
+    if constexpr (kVectors<W> == 2) {
+        store(out, sine, cosine);
+    } else {
+        store(out, sine.a, cosine.a);
+        store(out + kTransposedRows, sine.b, cosine.b);
+    }
+}
+
+void transposed_factor(const Keys& keys, const Stream& s, uint64_t block, int64_t n, float* out,
+                       int64_t stride) {
+    int64_t row = 0;
+    const auto at = [block](int64_t r) { return block + static_cast<uint64_t>(r); };
+    for (; row + 2 * kTransposedRows <= n; row += 2 * kTransposedRows) {
+        transposed_rows<Two<Two<Wide>>>(keys, s, at(row), out + row, stride);
+    }
+    for (; row + kTransposedRows <= n; row += kTransposedRows) {
+        transposed_rows<Two<Wide>>(keys, s, at(row), out + row, stride);
+    }
+    if (row == n) return;
+    float rest[4 * kTransposedRows];
+    transposed_rows<Two<Wide>>(keys, s, at(row), rest, kTransposedRows);
+    for (int k = 0; k < 4; ++k) {
+        for (int64_t r = row; r < n; ++r) out[k * stride + r] = rest[k * kTransposedRows + r - row];
+    }
+}
 
 }  // namespace
 
@@ -572,26 +704,60 @@ void fill_normal(const NoiseStream& stream, uint64_t first, float* out, int64_t 
 void fill_normal_many(const NoiseStream& stream, uint32_t pair_count, uint64_t first, int64_t n,
                       float* out, int64_t stride) {
     if (n <= 0) return;
-    // Whole groups stream by stream; what is left before and behind them block by block.
+    // Whole groups by fours; what is left before and behind them block by block.
     const int64_t head = static_cast<int64_t>((4 - first % 4) % 4);
     const int64_t grouped = n > head ? (n - head) / kGroup * kGroup : 0;
     const int64_t grouped_begin = grouped > 0 ? head : n;
     const int64_t grouped_end = grouped_begin + grouped;
-    Collector rest(stream);
-    NoiseStream s = stream;
-    for (uint32_t i = 0; i < pair_count; ++i, ++s.pair, out += stride) {
-        if (grouped > 0) fill(s, first + static_cast<uint64_t>(head), out + head, grouped);
+    const Keys keys(stream.seed);
+    GroupQueue groups(keys);
+    Collector rest(keys, stream);
+    uint32_t pair = stream.pair;
+    for (uint32_t i = 0; i < pair_count; ++i, ++pair, out += stride) {
+        const Stream s(keys, stream.parameter, pair, stream.generation);
+        const uint64_t block = (first + static_cast<uint64_t>(head)) / 4;
+        for (int64_t e = 0; e < grouped; e += kGroup) {
+            groups.add(s, block + static_cast<uint64_t>(e / 4), out + head + e);
+        }
         for (int64_t e = 0; e < n;) {
             if (e == grouped_begin) e = grouped_end;
             if (e == n) break;
             const uint64_t element = first + static_cast<uint64_t>(e);
             const int skip = static_cast<int>(element % 4);
             const int count = static_cast<int>(n - e < 4 - skip ? n - e : 4 - skip);
-            rest.add(element / 4, s.pair, skip, count, out + e);
+            rest.add(element / 4, pair, skip, count, out + e);
             e += count;
         }
     }
+    groups.flush();
     rest.flush();
+}
+
+void fill_factors(const NoiseStream& stream, uint32_t pair_count, uint64_t first, int64_t n,
+                  int64_t rank, float* out, int64_t stride) {
+    if (rank == 1) return fill_normal_many(stream, pair_count, first, n, out, stride);
+    if (rank == 4) {
+        const Keys keys(stream.seed);
+        for (uint32_t i = 0; i < pair_count; ++i, out += 4 * stride) {
+            const Stream s(keys, stream.parameter, stream.pair + i, stream.generation);
+            transposed_factor(keys, s, first / 4, n, out, stride);
+        }
+        return;
+    }
+    // A few rows at a time, a multiple of 4: each run begins with a block.
+    const int64_t run = std::max<int64_t>(4, 4096 / rank / 4 * 4);
+    cpu::Scratch rows(run * rank);
+    NoiseStream s = stream;
+    for (uint32_t i = 0; i < pair_count; ++i, ++s.pair, out += rank * stride) {
+        for (int64_t begin = 0; begin < n; begin += run) {
+            const int64_t count = std::min(run, n - begin);
+            fill_normal(s, first + static_cast<uint64_t>(begin * rank), rows.data(), count * rank);
+            for (int64_t k = 0; k < rank; ++k) {
+                float* to = out + k * stride + begin;
+                for (int64_t r = 0; r < count; ++r) to[r] = rows.data()[r * rank + k];
+            }
+        }
+    }
 }
 
 void normals_from_words(const uint32_t* words, float* out, int64_t n) {
@@ -606,7 +772,9 @@ void normals_from_words(const uint32_t* words, float* out, int64_t n) {
         const VFloat low = shuffle<0, 1, 4, 5>(first, second);
         const VFloat high = shuffle<2, 3, 6, 7>(first, second);
         const Real even = shuffle<0, 2, 4, 6>(low, high), odd = shuffle<1, 3, 5, 7>(low, high);
-        store_words(elements, as_bits(even), as_bits(odd));
+        Real sine, cosine;
+        box_muller(as_bits(even), as_bits(odd), sine, cosine);
+        store_group(elements, sine, cosine);
         __builtin_memcpy(out + i, elements, count * sizeof(float));
     }
 }

@@ -22,6 +22,11 @@ void fill_normal(const NoiseStream& stream, uint64_t first, float* out, int64_t 
 void fill_normal_many(const NoiseStream& stream, uint32_t pair_count, uint64_t first, int64_t n,
                       float* out, int64_t stride);
 
+/// The factors (n,rank) of these streams that begin with element `first`, a multiple of 4, each as
+/// its transpose: element (row, k) of stream i goes to out[(i * rank + k) * stride + row].
+void fill_factors(const NoiseStream& stream, uint32_t pair_count, uint64_t first, int64_t n,
+                  int64_t rank, float* out, int64_t stride);
+
 /// The transform alone: words 4b..4b+3 -> normals 4b..4b+3. n is a multiple of 4.
 void normals_from_words(const uint32_t* words, float* out, int64_t n);
 

@@ -1,18 +1,26 @@
 // SPDX-License-Identifier: MIT
 #include "cpu/product.h"
 
+#include "cpu/memory.h"
+#include "cpu/tile.h"
+
+#include <cmath>
+
 namespace eggroll::EGGROLL_CPU_NS {
 
 void pack_weights(const float* w, int64_t outputs, int64_t inputs, float* packed) {
     const int64_t width = block_cols(outputs);
-    constexpr int64_t kRun = 16;  // inputs whose cache lines are read together
     for (int64_t first = 0; first < outputs; first += width, packed += width * inputs) {
-        const int64_t n = outputs - first < width ? outputs - first : width;
-        for (int64_t i0 = 0; i0 < inputs; i0 += kRun) {
-            const int64_t last = i0 + kRun < inputs ? i0 + kRun : inputs;
-            for (int64_t c = 0; c < width; ++c) {
-                const float* row = w + (first + c) * inputs;
-                for (int64_t i = i0; i < last; ++i) packed[i * width + c] = c < n ? row[i] : 0.0f;
+        for (int64_t i = 0; i < inputs; i += kLanes) {
+            const int64_t n = inputs - i < kLanes ? inputs - i : kLanes;
+            for (int64_t c = 0; c < width; c += kLanes) {
+                Vec v[kLanes];
+                for (int64_t l = 0; l < kLanes; ++l) {
+                    const int64_t row = first + c + l;
+                    v[l] = row < outputs ? load_some(w + row * inputs + i, n) : set1(0.0f);
+                }
+                transpose(v);
+                for (int64_t k = 0; k < n; ++k) store(packed + (i + k) * width + c, v[k]);
             }
         }
     }
@@ -20,101 +28,140 @@ void pack_weights(const float* w, int64_t outputs, int64_t inputs, float* packed
 
 namespace {
 
-static inline Vec positive(Vec v) {  // NaN passes
-#if defined(__AVX512F__)
-    return _mm512_max_ps(_mm512_setzero_ps(), v);
-#elif defined(__AVX2__) && defined(__FMA__)
-    return _mm256_max_ps(_mm256_setzero_ps(), v);
-#else
-    return _mm_max_ps(_mm_setzero_ps(), v);
-#endif
-}
-
 static inline Vec add(Vec a, Vec b) {
     return fma_vec(a, set1(1.0f), b);
 }
 
-/// v + bias + noise at column c.
-static inline Vec finish(Vec v, const float* bias, const RowNoise* noise, int rank, bool relu,
-                         int64_t c, int64_t stride) {
-    v = add(load(bias + c), v);
+/// What a sum is at least: 0 for ReLU.
+static inline Vec floor_of(bool relu) {
+    return set1(relu ? 0.0f : -INFINITY);
+}
+
+/// v + bias + noise at column c, not below `floor`.
+static EGGROLL_INLINE Vec finish(Vec v, Vec bias, const RowNoise* noise, int rank, Vec floor,
+                                 int64_t c, int64_t stride) {
+    v = add(bias, v);
     if (noise != nullptr) {
         if (noise->eps != nullptr) v = fma_vec(set1(noise->eps_scale), load(noise->eps + c), v);
         for (int k = 0; k < rank; ++k) {
             v = fma_vec(set1(noise->t[k]), load(noise->at + k * stride + c), v);
         }
     }
-    return relu ? positive(v) : v;
+    return at_least(floor, v);
 }
 
-/// Stores n of a vector's lanes.
-static inline void store_some(float* to, Vec v, int64_t n) {
-    if (n >= kLanes) return store(to, v);
-    float lane[kLanes];
-    store(lane, v);
-    for (int64_t l = 0; l < n; ++l) to[l] = lane[l];
-}
+/// What every row of a layer gets beside the bias: nothing, ε and a rank known beforehand, or what
+/// its RowNoise says.
+constexpr int kPlain = 0, kAny = -1;
 
-/// kRows × kVecs vectors of sums for one block of columns, begun at column `first`.
-template <int kRows, int kVecs>
-void tile(const RowsArgs& args, int64_t row, int64_t first, const float* w) {
-    const int64_t inputs = args.inputs;
-    const float* x = args.x + row * inputs;
-    Vec sum[kRows][kVecs];
-    for (int r = 0; r < kRows; ++r) {
-        for (int v = 0; v < kVecs; ++v) sum[r][v] = set1(0.0f);
-    }
-    for (int64_t k = 0; k < inputs; ++k) {
-        Vec b[kVecs];
-        for (int v = 0; v < kVecs; ++v) b[v] = load(w + v * kLanes);
-        w += kVecs * kLanes;
-#pragma GCC unroll 12
-        for (int r = 0; r < kRows; ++r) {
-            const Vec a = set1(x[r * inputs + k]);
-            for (int v = 0; v < kVecs; ++v) sum[r][v] = fma_vec(a, b[v], sum[r][v]);
-        }
-    }
-    for (int r = 0; r < kRows; ++r) {
-        const RowNoise* noise = args.noise != nullptr ? args.noise + row + r : nullptr;
-        float* y = args.y + (row + r) * args.outputs;
-        for (int v = 0; v < kVecs; ++v) {
+/// The sums of a tile as they leave the registers, kRows × kVecs vectors at (row, first).
+template <int kRank, int kRows, int kVecs>
+EGGROLL_INLINE void finish_tile(const RowsArgs& args, int64_t row, int64_t first,
+                                const Sums<kRows, kVecs>& sums) {
+    const Vec floor = floor_of(args.relu);
+    float* y = args.y + row * args.outputs + first;
+    if (first + kVecs * kLanes > args.outputs) {  // the last columns
+        for_each_sum<kRows, kVecs>([&](auto r, auto v) EGGROLL_BODY {
             const int64_t c = first + v * kLanes;
-            if (c >= args.outputs) break;
-            store_some(y + c,
-                       finish(sum[r][v], args.bias, noise, args.rank, args.relu, c, args.stride),
-                       args.outputs - c);
-        }
+            if (c >= args.outputs) return;
+            const RowNoise* noise = args.noise != nullptr ? args.noise + row + r : nullptr;
+            store_some(
+                y + r * args.outputs + v * kLanes,
+                finish(sums.v[r][v], load(args.bias + c), noise, args.rank, floor, c, args.stride),
+                args.outputs - c);
+        });
+        return;
     }
+    Vec bias[kVecs];
+    repeat<kVecs>([&](auto v) EGGROLL_BODY { bias[v] = load(args.bias + first + v * kLanes); });
+    for_each_sum<kRows, kVecs>([&](auto r, auto v) EGGROLL_BODY {
+        const int64_t c = first + v * kLanes;
+        const RowNoise* noise = kRank == kPlain ? nullptr : args.noise + row + r;
+        Vec sum = sums.v[r][v];
+        if constexpr (kRank > 0) {
+            sum = fma_vec(set1(noise->eps_scale), load(noise->eps + c), add(bias[v], sum));
+            repeat<kRank>([&](auto k) EGGROLL_BODY {
+                sum = fma_vec(set1(noise->t[k]), load(noise->at + k * args.stride + c), sum);
+            });
+            sum = at_least(floor, sum);
+        } else {
+            sum = finish(sum, bias[v], noise, args.rank, floor, c, args.stride);
+        }
+        store(y + r * args.outputs + v * kLanes, sum);
+    });
 }
 
-using Tile = void (*)(const RowsArgs&, int64_t, int64_t, const float*);
-
-template <int kVecs, int... kRows>
-constexpr Tile tile_of(int rows) {
-    constexpr Tile table[] = {tile<kRows, kVecs>...};
-    return table[rows - 1];
+/// One block of columns, begun at column `first` and packed at w, for kRows rows `step` apart.
+template <int kRank, int kRows, int kVecs>
+void tile(const RowsArgs& args, const float* x, int64_t step, int64_t row, int64_t first,
+          const float* w) {
+    Sums<kRows, kVecs> sums;
+    clear(sums);
+    add_rows_product<Rounding::fast>(x, step, w, args.inputs, sums);
+    finish_tile<kRank>(args, row, first, sums);
 }
+
+using Tile = void (*)(const RowsArgs&, const float*, int64_t, int64_t, int64_t, const float*);
 
 /// The tile of 1..kTileRows rows.
-template <int kVecs>
+template <int kRank, int kVecs>
 Tile tile_for(int64_t rows) {
-    if constexpr (kTileRows == 12) {
-        return tile_of<kVecs, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12>(static_cast<int>(rows));
-    } else {
-        return tile_of<kVecs, 1, 2, 3, 4, 5, 6>(static_cast<int>(rows));
-    }
+    return tile_of_height<Tile>(
+        rows, [](auto height) { return tile<kRank, decltype(height)::value, kVecs>; },
+        std::make_integer_sequence<int, kTileRows>());
 }
+
+template <int kRank>
+Tile tile_for(const RowsArgs& args, int64_t rows) {
+    return block_cols(args.outputs) == kLanes ? tile_for<kRank, 1>(rows) : tile_for<kRank, 2>(rows);
+}
+
+Tile tile_for(const RowsArgs& args, int64_t rows) {
+    if (args.noise == nullptr) return tile_for<kPlain>(args, rows);
+    if (args.rank == 1 && args.all_eps) return tile_for<1>(args, rows);
+    if (args.rank == 4 && args.all_eps) return tile_for<4>(args, rows);
+    return tile_for<kAny>(args, rows);
+}
+
+/// Distance of rows that lie well in a first-level cache: those a multiple of 2 KiB apart would
+/// share a few of its sets.
+int64_t row_step(int64_t inputs) {
+    constexpr int64_t kTooRegular = 512, kPadding = 16;
+    return inputs % kTooRegular == 0 ? inputs + kPadding : inputs;
+}
+
+/// Rows that are copied at a time, where they are.
+constexpr int64_t kRowsCopied = 96;
 
 }  // namespace
 
 void multiply_rows(const RowsArgs& args) {
-    const int64_t width = block_cols(args.outputs);
-    for (int64_t first = 0; first < args.outputs; first += width) {
-        const float* w = args.packed + first * args.inputs;
-        for (int64_t row = 0; row < args.rows; row += kTileRows) {
-            const int64_t rows = args.rows - row < kTileRows ? args.rows - row : kTileRows;
-            const Tile run = width == kLanes ? tile_for<1>(rows) : tile_for<2>(rows);
-            run(args, row, first, w);
+    const int64_t width = block_cols(args.outputs), inputs = args.inputs;
+    const int64_t step = row_step(inputs);
+    const bool copied = step != inputs;
+    const int64_t group = copied ? kRowsCopied : args.rows;
+    cpu::Scratch copy(copied ? kRowsCopied * step : 0);
+    for (int64_t begin = 0; begin < args.rows; begin += group) {
+        const int64_t rows = args.rows - begin < group ? args.rows - begin : group;
+        const float* x = args.x + begin * inputs;
+        if (copied) {
+            for (int64_t r = 0; r < rows; ++r) {
+                __builtin_memcpy(copy.data() + r * step, x + r * inputs,
+                                 static_cast<size_t>(inputs) * sizeof(float));
+            }
+            x = copy.data();
+        }
+        const Tile whole = tile_for(args, kTileRows);
+        const int64_t left = rows % kTileRows;
+        for (int64_t first = 0; first < args.outputs; first += width) {
+            const float* w = args.packed + first * inputs;
+            int64_t row = 0;
+            for (; row + kTileRows <= rows; row += kTileRows) {
+                whole(args, x + row * step, step, begin + row, first, w);
+            }
+            if (left > 0) {
+                tile_for(args, left)(args, x + row * step, step, begin + row, first, w);
+            }
         }
     }
 }
@@ -124,7 +171,7 @@ void expand_row(const float* from, const float* bias, const RowNoise* noise, int
     for (int64_t c = 0; c < outputs; c += kLanes) {
         const int64_t n = outputs - c;
         const Vec v = load_some(from + c, n);
-        store_some(y + c, finish(v, bias, noise, rank, relu, c, stride), n);
+        store_some(y + c, finish(v, load(bias + c), noise, rank, floor_of(relu), c, stride), n);
     }
 }
 
@@ -139,7 +186,7 @@ void expand_columns(const ExpandArgs& args, int64_t c) {
     for (int64_t r = 0; r < args.rows; ++r) {
         Vec v = add(offset, load(args.base + r * args.outputs + c));
         for (int k = 0; k < kRank; ++k) v = fma_vec(set1(args.t[r * args.t_step + k]), a[k], v);
-        store(args.y + r * args.outputs + c, kRelu ? positive(v) : v);
+        store(args.y + r * args.outputs + c, kRelu ? at_least(set1(0.0f), v) : v);
     }
 }
 

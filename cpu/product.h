@@ -35,6 +35,7 @@ struct RowsArgs {
     const float* packed;    // W, packed
     const float* bias;      // (stride)
     const RowNoise* noise;  // one a row; null: none
+    bool all_eps;           // every row's noise has an eps
     int rank;
     bool relu;
     float* y;  // (rows,O)

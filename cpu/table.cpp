@@ -67,5 +67,6 @@ const eggroll::cpu::KernelSet EGGROLL_CPU_JOIN(eggroll_kernels_, EGGROLL_CPU_ISA
     .needs = isa::compiled_for(),
     .fill_rows = isa::fill_rows,
     .fill_normal_many = isa::fill_normal_many,
+    .fill_factors = isa::fill_factors,
     .normals_from_words = isa::normals_from_words,
 };

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <atomic>
 #include <charconv>
+#include <chrono>
 #include <condition_variable>
 #include <cstdlib>
 #include <deque>
@@ -27,6 +28,10 @@ namespace cpu {
 namespace {
 
 constexpr int kMaxThreads = 1024;
+
+/// How long a thread looks for work before it sleeps, and how often between two looks at the clock.
+constexpr std::chrono::microseconds kPatience{50};
+constexpr int kLooks = 50;
 
 /// One call of run_chunks. Lives on the caller's stack; `users` keeps it there.
 struct Job {
@@ -78,7 +83,8 @@ public:
         std::vector<std::thread> retired;
         {
             const std::scoped_lock lock(mutex_);
-            generation_++;
+            ++generation_;
+            ++changes_;
             retired.swap(workers_);
         }
         wake_.notify_all();
@@ -98,19 +104,20 @@ public:
         {
             const std::scoped_lock lock(mutex_);
             jobs_.push_back(&job);
+            ++changes_;
         }
         wake_.notify_all();
         work_on(job);
         std::unique_lock lock(mutex_);
         std::erase(jobs_, &job);
-        idle_.wait(lock, [&] { return job.users == 0; });
+        wait(lock, idle_, [&] { return job.users == 0; });
     }
 
 private:
     void serve(int64_t born) {
         std::unique_lock lock(mutex_);
         for (;;) {
-            wake_.wait(lock, [&] { return generation_ != born || !jobs_.empty(); });
+            wait(lock, wake_, [&] { return generation_ != born || !jobs_.empty(); });
             if (generation_ != born) return;
             Job& job = *jobs_.front();
             ++job.users;
@@ -119,8 +126,35 @@ private:
             lock.lock();
             // Nothing is left to start: nobody else needs to look at it.
             std::erase(jobs_, &job);
-            if (--job.users == 0) idle_.notify_all();
+            if (--job.users == 0) {
+                ++changes_;
+                idle_.notify_all();
+            }
         }
+    }
+
+    /// Looks for a while before it sleeps: one parallel loop often follows another within
+    /// microseconds, and waking a thread takes tens of them.
+    template <class Condition>
+    void wait(std::unique_lock<std::mutex>& lock, std::condition_variable& sleepers,
+              Condition condition) {
+        const auto begin = std::chrono::steady_clock::now();
+        while (!condition() && std::chrono::steady_clock::now() - begin < kPatience) {
+            const int64_t seen = changes_;
+            lock.unlock();
+            for (int i = 0; i < kLooks && changes_.load(std::memory_order_relaxed) == seen; ++i) {
+                pause();
+            }
+            std::this_thread::yield();  // to whoever works, where threads outnumber processors
+            lock.lock();
+        }
+        sleepers.wait(lock, condition);
+    }
+
+    static void pause() {
+#if defined(__x86_64__)
+        __builtin_ia32_pause();
+#endif
     }
 
     std::mutex resize_mutex_;
@@ -129,6 +163,8 @@ private:
     std::deque<Job*> jobs_;
     std::vector<std::thread> workers_;
     int64_t generation_ = 0;
+    std::atomic<int64_t> changes_{
+        0};  // of what a thread may be waiting for; written under the mutex
 };
 
 /// Processors' worth of time the container grants (cgroup v2, then v1); 0 when unlimited.

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: MIT
 // g = c Σ_j d_j A_j B_jᵀ, the factors generated panel by panel as the product walks over them.
 //
-// Every element of g is a chain of fused multiply-adds over the streams in rising order within a
-// slice, and the slices are summed in order. Slices and column tiles follow from the shape alone,
-// so neither the thread count nor the width of the registers changes a bit.
+// A panel is a run of streams. Its factors are drawn and packed for the register tile by all
+// threads, a few streams each; then all threads multiply, a block of g each. Every element of g is
+// the sum, in rising order, of chains of kChain fused multiply-adds in rising order. All of that
+// follows from the shape alone: neither the number of threads nor the instruction set changes a
+// bit.
 #include "cpu/kernels.h"
 #include "cpu/memory.h"
 #include "cpu/noise.h"
 #include "cpu/streams.h"
 #include "cpu/threads.h"
-#include "cpu/vec.h"
+#include "cpu/tile.h"
 
 #include <algorithm>
 #include <cmath>
@@ -20,157 +22,178 @@ using cpu::Scratch;
 
 namespace {
 
-constexpr int64_t kPanel = 128;       // streams × rank multiplied at a time
-constexpr int64_t kSliceInner = 128;  // no slice is shorter, in streams × rank
-constexpr int64_t kMaxSlices = 16;    // enough for the cores of one socket to share
-constexpr int64_t kPartialFloats =
-    8 << 20;  // partial sums of all slices, when there is more than one
-constexpr int64_t kColumnTile = 1024;
+constexpr int64_t kChain = 256;            // streams × rank between two additions to g
+constexpr int64_t kPanelFloats = 1 << 19;  // factors of a panel, if that is no less than a chain
+constexpr int64_t kLongestPanel = 4096;    // streams × rank
+constexpr int64_t kDrawn = 16;             // of them drawn at a time
+constexpr int64_t kBlockRows = 48, kBlockCols = 64;  // of g: a thread's portion
 
-/// How the work on one parameter is cut: slices of streams × tiles of columns.
-struct Cut {
-    explicit Cut(const UpdateArgs& args)
-        : rows(round_up(args.rows, kTileRows)),
-          cols(round_up(args.cols, kTileCols)),
-          tiles((args.cols + kColumnTile - 1) / kColumnTile) {
-        const int64_t inner = args.streams * std::max(args.rank, 1);
-        slices = std::clamp<int64_t>(inner / kSliceInner, 1, kMaxSlices);
-        slices = std::max<int64_t>(
-            1, std::min(slices, kPartialFloats / (std::max<int64_t>(args.rows, 1) * args.cols)));
-        per_slice = (args.streams + slices - 1) / slices;
-    }
+static_assert(kBlockRows % kTileRows == 0 && kBlockCols % kTileCols == 0);
 
-    int64_t rows, cols;  // of a padded partial sum
-    int64_t tiles;
-    int64_t slices, per_slice;
-};
-
-/// sums (kTileRows, kTileCols) += Σ_k a[k][row] b[k][col], k rising.
-void multiply_tile(const float* a, const float* b, int64_t inner, float* sums, int64_t stride) {
-    Vec acc[kTileRows][2];
-    for (int r = 0; r < kTileRows; ++r) {
-        acc[r][0] = load(sums + r * stride);
-        acc[r][1] = load(sums + r * stride + kLanes);
-    }
-    for (int64_t k = 0; k < inner; ++k) {
-        const Vec b0 = load(b + k * kTileCols), b1 = load(b + k * kTileCols + kLanes);
-        for (int r = 0; r < kTileRows; ++r) {
-            const Vec s = set1(a[k * kTileRows + r]);
-            acc[r][0] = fma_vec(s, b0, acc[r][0]);
-            acc[r][1] = fma_vec(s, b1, acc[r][1]);
-        }
-    }
-    for (int r = 0; r < kTileRows; ++r) {
-        store(sums + r * stride, acc[r][0]);
-        store(sums + r * stride + kLanes, acc[r][1]);
-    }
+int64_t blocks(int64_t n, int64_t size) {
+    return (n + size - 1) / size;
 }
 
-/// A panel of `inner` rows, packed for the tile: [block of `width` columns][k][width].
+/// Rows of factors side by side for a register tile: element k of row r is at
+/// tile(r)[k * width + r % width]. Rows past the last are zeros.
 class Panel {
 public:
-    Panel(int64_t columns, int64_t width)
-        : width_(width), columns_(columns), memory_(round_up(columns, width) * kPanel) {
-        std::fill_n(memory_.data(), round_up(columns, width) * kPanel, 0.0f);
-    }
+    Panel(int64_t rows, int64_t width, int64_t inner)
+        : rows_(rows), width_(width), inner_(inner), memory_(round_up(rows, width) * inner) {}
 
-    /// Row k from elements `step` apart, scaled.
-    void set_row(int64_t k, const float* from, int64_t step, float scale) {
-        for (int64_t first = 0; first < columns_; first += width_) {
-            float* to = block(first) + k * width_;
-            const int64_t n = std::min(width_, columns_ - first);
-            for (int64_t c = 0; c < n; ++c) to[c] = scale * from[(first + c) * step];
+    /// Elements k..k+count-1 of all rows from (count,stride), times scale[i].
+    void pack(int64_t k, int64_t count, const float* from, int64_t stride, const float* scale) {
+        for (int64_t row = 0; row < rows_; row += width_) {
+            const int64_t n = std::min(width_, rows_ - row);
+            float* to = tile(row) + k * width_;
+            for (int64_t i = 0; i < count; ++i, to += width_) {
+                const float* x = from + i * stride + row;
+                const float s = scale[i];
+                for (int64_t r = 0; r < n; ++r) to[r] = s * x[r];
+                for (int64_t r = n; r < width_; ++r) to[r] = 0.0f;
+            }
         }
     }
-    float* block(int64_t first) { return memory_.data() + first / width_ * width_ * kPanel; }
+    float* tile(int64_t row) { return memory_.data() + row * inner_; }
 
 private:
-    int64_t width_, columns_;
+    int64_t rows_, width_, inner_;
     Scratch memory_;
 };
 
-/// One slice of streams for one tile of columns, into zeroed sums with the padded stride.
-void accumulate(const UpdateArgs& args, const Cut& cut, int64_t slice, int64_t tile, float* sums) {
-    const int64_t rank = args.rank, rows = args.rows;
-    const int64_t first_col = tile * kColumnTile;
-    const int64_t cols = std::min(kColumnTile, args.cols - first_col);
-    const int64_t last = std::min(args.streams, (slice + 1) * cut.per_slice);
-    const float c =
-        args.block->sigma / std::sqrt(static_cast<float>(args.pop_size) * static_cast<float>(rank));
-
-    Panel a(rows, kTileRows), b(cols, kTileCols);
-    Scratch factor(std::max(rows, cols) * rank);
-    for (int64_t r = 0; r < cut.rows; ++r) {
-        std::fill_n(sums + r * cut.cols + first_col, round_up(cols, kTileCols), 0.0f);
-    }
-    int64_t inner = 0;
-    const auto multiply = [&] {
-        for (int64_t col = 0; col < cols; col += kTileCols) {
-            for (int64_t row = 0; row < rows; row += kTileRows) {
-                multiply_tile(a.block(row), b.block(col), inner,
-                              sums + row * cut.cols + first_col + col, cut.cols);
-            }
-        }
-        inner = 0;
-    };
-    for (int64_t j = slice * cut.per_slice; j < last; ++j) {
-        if (args.weights[j] == 0.0f) continue;
-        if (inner + rank > kPanel) multiply();
-        const NoiseStream stream = stream_of(*args.block, args.parameter, j);
-        fill_normal(stream, static_cast<uint64_t>(first_col * rank), factor.data(), cols * rank);
-        for (int64_t k = 0; k < rank; ++k) b.set_row(inner + k, factor.data() + k, rank, 1.0f);
-        fill_normal(stream, offset_of_a(args.cols, rank), factor.data(), rows * rank);
-        for (int64_t k = 0; k < rank; ++k) {
-            a.set_row(inner + k, factor.data() + k, rank, c * args.weights[j]);
-        }
-        inner += rank;
-    }
-    multiply();
-}
-
-void update_matrix(const UpdateArgs& args) {
-    const Cut cut(args);
-    Scratch partial(cut.slices * cut.rows * cut.cols);
-    cpu::parallel_for(cut.slices * cut.tiles, [&](int64_t item) {
-        const int64_t slice = item / cut.tiles;
-        accumulate(args, cut, slice, item % cut.tiles,
-                   partial.data() + slice * cut.rows * cut.cols);
-    });
-    constexpr int64_t kRows = 16;
-    cpu::parallel_for((args.rows + kRows - 1) / kRows, [&](int64_t block) {
-        for (int64_t r = block * kRows; r < std::min(args.rows, (block + 1) * kRows); ++r) {
-            float* g = args.g + r * args.cols;
-            const float* from = partial.data() + r * cut.cols;
-            std::memcpy(g, from, static_cast<size_t>(args.cols) * sizeof(float));
-            for (int64_t s = 1; s < cut.slices; ++s) {
-                from += cut.rows * cut.cols;
-                for (int64_t i = 0; i < args.cols; ++i) g[i] += from[i];
-            }
-        }
+/// One tile of g, which `cols` columns are left of: g = or += Σ_k a[k][row] b[k][col].
+template <int kRows, int kVecs>
+void multiply_tile(const float* a, const float* b, int64_t inner, bool first, float* g,
+                   int64_t stride, int64_t cols) {
+    Sums<kRows, kVecs> sums;
+    clear(sums);
+    add_panel_product<Rounding::exact>(a, b, inner, sums);
+    for_each_sum<kRows, kVecs>([&](auto r, auto v) EGGROLL_BODY {
+        float* to = g + r * stride + v * kLanes;
+        const int64_t n = cols - v * kLanes;
+        if (n <= 0) return;
+        store_some(to, first ? sums.v[r][v] : load_some(to, n) + sums.v[r][v], n);
     });
 }
 
+using Tile = void (*)(const float*, const float*, int64_t, bool, float*, int64_t, int64_t);
+
+template <int kVecs>
+Tile tile_for(int64_t rows) {
+    return tile_of_height<Tile>(
+        rows, [](auto height) { return multiply_tile<decltype(height)::value, kVecs>; },
+        std::make_integer_sequence<int, kTileRows>());
+}
+
+/// The update of one matrix.
+class MatrixUpdate {
+public:
+    explicit MatrixUpdate(const UpdateArgs& args)
+        : args_(args),
+          rank_(args.rank),
+          width_(args.cols <= kLanes ? kLanes : kTileCols),
+          streams_(std::max<int64_t>(1, kDrawn / rank_)),
+          panel_(panel_streams()),
+          a_(args.rows, kTileRows, panel_ * rank_),
+          b_(args.cols, width_, panel_ * rank_) {}
+
+    void run() {
+        for (int64_t first = 0; first < args_.streams; first += panel_) {
+            const int64_t count = std::min(panel_, args_.streams - first);
+            cpu::parallel_for(blocks(count, streams_), [&](int64_t item) {
+                draw(first, item * streams_, std::min(streams_, count - item * streams_));
+            });
+            const int64_t across = blocks(args_.cols, kBlockCols);
+            cpu::parallel_for(blocks(args_.rows, kBlockRows) * across, [&](int64_t item) {
+                multiply(item / across * kBlockRows, item % across * kBlockCols, count * rank_,
+                         first == 0);
+            });
+        }
+    }
+
+private:
+    /// Streams of a panel, of which a whole number is drawn at a time.
+    int64_t panel_streams() const {
+        const int64_t sizes = round_up(args_.rows, kTileRows) + round_up(args_.cols, width_);
+        const int64_t inner =
+            std::clamp(kPanelFloats / sizes / kChain * kChain, kChain, kLongestPanel);
+        return round_up(std::min(args_.streams, std::max<int64_t>(inner / rank_, 1)), streams_);
+    }
+
+    /// Streams first + k.. of the panel that begins with stream `first`.
+    void draw(int64_t first, int64_t k, int64_t count) {
+        const NoiseStream stream = stream_of(*args_.block, args_.parameter, first + k);
+        const auto pairs = static_cast<uint32_t>(count);
+        Scratch factor(streams_ * rank_ * std::max(args_.rows, args_.cols));
+        Scratch ones(streams_ * rank_), scale(streams_ * rank_);
+        const float c = args_.block->sigma /
+                        std::sqrt(static_cast<float>(args_.pop_size) * static_cast<float>(rank_));
+        for (int64_t i = 0; i < count * rank_; ++i) {
+            ones.data()[i] = 1.0f;
+            scale.data()[i] = c * args_.weights[first + k + i / rank_];
+        }
+        fill_factors(stream, pairs, 0, args_.cols, rank_, factor.data(), args_.cols);
+        b_.pack(k * rank_, count * rank_, factor.data(), args_.cols, ones.data());
+        fill_factors(stream, pairs, offset_of_a(args_.cols, rank_), args_.rows, rank_,
+                     factor.data(), args_.rows);
+        a_.pack(k * rank_, count * rank_, factor.data(), args_.rows, scale.data());
+    }
+
+    /// One block of g, chain after chain.
+    void multiply(int64_t row0, int64_t col0, int64_t inner, bool first_panel) {
+        const int64_t last_row = std::min(args_.rows, row0 + kBlockRows);
+        const int64_t last_col = std::min(args_.cols, col0 + kBlockCols);
+        for (int64_t k = 0; k < inner; k += kChain) {
+            const int64_t length = std::min(kChain, inner - k);
+            for (int64_t col = col0; col < last_col; col += width_) {
+                for (int64_t row = row0; row < last_row; row += kTileRows) {
+                    const int64_t rows = std::min<int64_t>(kTileRows, last_row - row);
+                    const Tile tile = width_ == kLanes ? tile_for<1>(rows) : tile_for<2>(rows);
+                    tile(a_.tile(row) + k * kTileRows, b_.tile(col) + k * width_, length,
+                         first_panel && k == 0, args_.g + row * args_.cols + col, args_.cols,
+                         last_col - col);
+                }
+            }
+        }
+    }
+
+    const UpdateArgs& args_;
+    int64_t rank_, width_, streams_, panel_;
+    Panel a_, b_;
+};
+
+/// Σ_j c d_j ε_j in runs of kChain streams, which threads share, added in rising order.
 void update_vector(const UpdateArgs& args) {
-    const Cut cut(args);
+    constexpr int64_t kMostRuns = 64;  // partial sums held at a time
+    const int64_t n = args.cols, stride = round_up(n, kLanes);
     const float c = args.block->sigma / std::sqrt(static_cast<float>(args.pop_size));
-    Scratch partial(cut.slices * cut.cols);
-    cpu::parallel_for(cut.slices, [&](int64_t slice) {
-        float* sums = partial.data() + slice * cut.cols;
-        std::fill_n(sums, args.cols, 0.0f);
-        Scratch noise(args.cols);
-        const int64_t last = std::min(args.streams, (slice + 1) * cut.per_slice);
-        for (int64_t j = slice * cut.per_slice; j < last; ++j) {
-            if (args.weights[j] == 0.0f) continue;
-            fill_normal(stream_of(*args.block, args.parameter, j), 0, noise.data(), args.cols);
-            const float weight = c * args.weights[j];
-            for (int64_t i = 0; i < args.cols; ++i) {
-                sums[i] = __builtin_fmaf(weight, noise.data()[i], sums[i]);
+    Scratch partial(std::min(blocks(args.streams, kChain), kMostRuns) * stride);
+    std::fill_n(args.g, n, 0.0f);
+    for (int64_t begin = 0; begin < args.streams; begin += kMostRuns * kChain) {
+        const int64_t runs = std::min(kMostRuns, blocks(args.streams - begin, kChain));
+        cpu::parallel_for(runs, [&](int64_t run) {
+            float* sums = partial.data() + run * stride;
+            std::fill_n(sums, stride, 0.0f);
+            Scratch noise(kDrawn * stride);
+            const int64_t first = begin + run * kChain;
+            const int64_t last = std::min(args.streams, first + kChain);
+            for (int64_t j = first; j < last; j += kDrawn) {
+                const int64_t count = std::min(kDrawn, last - j);
+                fill_normal_many(stream_of(*args.block, args.parameter, j),
+                                 static_cast<uint32_t>(count), 0, n, noise.data(), stride);
+                for (int64_t i = 0; i < count; ++i) {
+                    const Vec weight = set1(c * args.weights[j + i]);
+                    const float* eps = noise.data() + i * stride;
+                    for (int64_t e = 0; e < n; e += kLanes) {
+                        store(sums + e, fma_exact(weight, load(eps + e), load(sums + e)));
+                    }
+                }
             }
+        });
+        for (int64_t run = 0; run < runs; ++run) {
+            const float* sums = partial.data() + run * stride;
+            for (int64_t i = 0; i < n; ++i) args.g[i] += sums[i];
         }
-    });
-    std::memcpy(args.g, partial.data(), static_cast<size_t>(args.cols) * sizeof(float));
-    for (int64_t s = 1; s < cut.slices; ++s) {
-        for (int64_t i = 0; i < args.cols; ++i) args.g[i] += partial.data()[s * cut.cols + i];
     }
 }
 
@@ -178,7 +201,7 @@ void update_vector(const UpdateArgs& args) {
 
 void update(const UpdateArgs& args) {
     if (args.rank > 0) {
-        update_matrix(args);
+        MatrixUpdate(args).run();
     } else {
         update_vector(args);
     }

@@ -33,6 +33,10 @@ static inline Vec load(const float* from) {
 static inline void store(float* to, Vec v) {
     _mm512_storeu_ps(to, v);
 }
+/// The larger; v where that is NaN.
+static inline Vec at_least(Vec floor, Vec v) {
+    return _mm512_max_ps(floor, v);
+}
 #elif defined(__AVX2__) && defined(__FMA__)
 using Vec = __m256;
 inline constexpr int kLanes = 8;
@@ -51,6 +55,9 @@ static inline Vec load(const float* from) {
 }
 static inline void store(float* to, Vec v) {
     _mm256_storeu_ps(to, v);
+}
+static inline Vec at_least(Vec floor, Vec v) {
+    return _mm256_max_ps(floor, v);
 }
 #else
 using Vec = __m128;
@@ -73,6 +80,9 @@ static inline Vec load(const float* from) {
 static inline void store(float* to, Vec v) {
     _mm_storeu_ps(to, v);
 }
+static inline Vec at_least(Vec floor, Vec v) {
+    return _mm_max_ps(floor, v);
+}
 #endif
 
 inline constexpr int kTileCols = 2 * kLanes;
@@ -83,6 +93,14 @@ static inline Vec load_some(const float* from, int64_t n) {
     float lane[kLanes] = {};
     for (int64_t l = 0; l < n; ++l) lane[l] = from[l];
     return load(lane);
+}
+
+/// Stores n of a vector's lanes.
+static inline void store_some(float* to, Vec v, int64_t n) {
+    if (n >= kLanes) return store(to, v);
+    float lane[kLanes];
+    store(lane, v);
+    for (int64_t l = 0; l < n; ++l) to[l] = lane[l];
 }
 
 /// Two vectors of rows of 2·kCount partial sums each become one of twice the rows, kCount sums
@@ -111,6 +129,26 @@ static inline void fold(Vec* v) {
 static inline Vec sum_each(Vec v[kLanes]) {
     fold<kLanes / 2>(v);
     return v[0];
+}
+
+/// Exchanges the blocks of kStep lanes and kStep vectors that lie across the diagonal.
+template <int kStep, int... kLane>
+static inline void transpose_step(Vec v[kLanes], std::integer_sequence<int, kLane...>) {
+    for (int i = 0; i < kLanes; ++i) {
+        if ((i & kStep) != 0) continue;
+        const Vec a = v[i], b = v[i + kStep];
+        v[i] = __builtin_shufflevector(a, b,
+                                       ((kLane & kStep) == 0 ? kLane : kLanes + kLane - kStep)...);
+        v[i + kStep] = __builtin_shufflevector(
+            a, b, ((kLane & kStep) == 0 ? kLane + kStep : kLanes + kLane)...);
+    }
+}
+
+/// Lane j of v[i] goes to lane i of v[j].
+template <int kStep = kLanes / 2>
+static inline void transpose(Vec v[kLanes]) {
+    transpose_step<kStep>(v, std::make_integer_sequence<int, kLanes>());
+    if constexpr (kStep > 1) transpose<kStep / 2>(v);
 }
 
 static constexpr int64_t round_up(int64_t n, int64_t multiple) {

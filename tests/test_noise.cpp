@@ -315,6 +315,47 @@ void check_fills_of_many(const cpu::KernelSet& set) {
 
 }  // namespace
 
+namespace {
+
+void check_factors(const cpu::KernelSet& set) {
+    const detail::Backend kernels = cpu::backend_of(set);
+    const float guard = -123.0f;
+    int64_t different = 0;
+    for (int64_t rank : {1, 2, 3, 4, 5, 8, 17}) {
+        for (int64_t n : {1, 2, 3, 7, 8, 15, 16, 17, 31, 32, 33, 64, 100, 1030}) {
+            for (uint32_t pairs : {1u, 3u}) {
+                const NoiseStream base{5, 2, 77, 9};
+                const uint64_t first = 4 * 1001;
+                const int64_t stride = n + 5;
+                std::vector<float> out(static_cast<size_t>(pairs * rank * stride), guard);
+                std::vector<float> expected = out, rows(static_cast<size_t>(n * rank));
+                set.fill_factors(base, pairs, first, n, rank, out.data(), stride);
+                for (uint32_t i = 0; i < pairs; ++i) {
+                    NoiseStream s = base;
+                    s.pair += i;
+                    kernels.fill_normal(s, first, rows.data(), n * rank);
+                    for (int64_t e = 0; e < n * rank; ++e) {
+                        const int64_t row = i * rank + e % rank;
+                        expected[static_cast<size_t>(row * stride + e / rank)] =
+                            rows[static_cast<size_t>(e)];
+                    }
+                }
+                different += out != expected;
+            }
+        }
+    }
+    CHECK(different == 0);
+}
+
+}  // namespace
+
+TEST_CASE("fill_factors are the transposed factors") {
+    for (const cpu::KernelSet* set : runnable_kernels()) {
+        CAPTURE(set->name);
+        check_factors(*set);
+    }
+}
+
 TEST_CASE("fill_normal_many equals single fills") {
     for (const cpu::KernelSet* set : runnable_kernels()) {
         CAPTURE(set->name);
