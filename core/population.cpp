@@ -88,6 +88,15 @@ void Strategy::evaluate(const Generation& generation, const Tensor& x,
     });
 }
 
+Tensor Strategy::OutputMemory::take(const Shape& shape, Device device, Dtype dtype) {
+    const std::scoped_lock lock(mutex_);
+    if (!TensorAccess::is_sole_owner(last_) || last_.shape() != shape || last_.device() != device ||
+        last_.dtype() != dtype) {
+        last_ = TensorAccess::make(shape, device, dtype, true);
+    }
+    return last_;
+}
+
 Tensor Strategy::forward(const Generation& generation, const Tensor& x) const {
     Tensor all;
     std::mutex mutex;
@@ -97,7 +106,7 @@ Tensor Strategy::forward(const Generation& generation, const Tensor& x) const {
             if (!all.is_per_member()) {
                 Shape shape = y.shape();
                 shape[0] = options.pop_size;
-                all = TensorAccess::make(shape, y.device(), y.dtype(), true);
+                all = outputs_.take(shape, y.device(), y.dtype());
             }
         }
         if (y.part_shape() != all.part_shape()) {

@@ -40,6 +40,14 @@ struct TensorAccess {
     /// Members first..first+count-1 of a per-member tensor; shares the storage.
     static Tensor member_range(const Tensor& x, int64_t first, int64_t count);
 
+    /// Whether no other tensor shares the memory; false for a tensor without any. What those that
+    /// did share it have read and written is over then.
+    static bool is_sole_owner(const Tensor& x) {
+        if (x.storage_.use_count() != 1) return false;
+        std::atomic_thread_fence(std::memory_order_acquire);
+        return true;
+    }
+
     static const Storage* storage(const Tensor& x) { return x.storage_.get(); }
     static Storage* storage(Tensor& x) { return x.storage_.get(); }
     static int64_t offset(const Tensor& x) { return x.offset_; }

@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <mutex>
 
 namespace eggroll::detail {
 
@@ -72,6 +73,17 @@ private:
         bool& flag_;
     };
 
+    /// The outputs of all members, y (P,...), are the largest memory a generation takes. The last
+    /// ones are kept and handed out again once nobody outside holds them any more.
+    class OutputMemory {
+    public:
+        Tensor take(const Shape& shape, Device device, Dtype dtype);
+
+    private:
+        std::mutex mutex_;
+        Tensor last_;
+    };
+
     /// The change an update makes to one parameter, before it is carried out.
     struct Change {
         Tensor value;
@@ -85,6 +97,7 @@ private:
     /// Largest extent of the activations the parameters suggest.
     int64_t widest() const;
 
+    mutable OutputMemory outputs_;
     int64_t updates_ = 0;
     std::vector<std::vector<Tensor>> state_;  // of the optimizer, per parameter
     std::shared_ptr<const Optimizer> optimizer_;

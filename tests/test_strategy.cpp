@@ -1094,3 +1094,23 @@ TEST_CASE("strategy: after a callback throws, no further one is begun") {
                     std::runtime_error);
     CHECK(calls <= num_threads());
 }
+
+TEST_CASE("strategy: the memory of outputs serves again once nobody holds them") {
+    nn::Sequential model = small_model();
+    Eggroll es(model, {.pop_size = 6});
+    const auto outputs = [&] { return es.ask().forward(small_input()); };
+    const auto address = [](const Tensor& y) { return y.data().data(); };
+    Tensor y = outputs();
+    const float* first = address(y);
+    const std::vector<float> before = values_of(y);
+    const Tensor part = y.reshape({6, 15});  // shares the memory
+    y = Tensor();
+    y = outputs();
+    CHECK(address(y) != first);
+    CHECK(values_of(part) == before);
+    const float* second = address(y);
+    y = Tensor();
+    CHECK(address(outputs()) == second);
+    // Other shapes get memory of their own.
+    CHECK(es.ask().forward(random_tensor({2, 4})).shape() == Shape{6, 2, 3});
+}
