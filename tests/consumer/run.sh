@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: MIT
 # usage: run.sh WAY SOURCE BUILD WORK
 # Builds and runs the consumer against the library in SOURCE, had one way: install_shared (as built
-# in BUILD), install_static, add_subdirectory or fetch_content. WORK is a folder of its own, emptied
-# first.
+# in BUILD), install_static, install_native (EGGROLL_NATIVE), add_subdirectory or fetch_content. WORK is
+# a folder of its own, emptied first.
 set -euo pipefail
 
 way=$1 source=$2 tree=$3 work=$4
@@ -44,17 +44,20 @@ pkg_config() {
 }
 
 case $way in
-    install_shared | install_static)
+    install_shared | install_static | install_native)
+        native=OFF
         if [[ $way == install_shared ]]; then
+            native=$(sed -n 's/^EGGROLL_NATIVE:BOOL=//p' "$tree/CMakeCache.txt")
             install "$tree"
             pkg_config
         else
+            [[ $way == install_static ]] || native=ON
             build library "$source" -DBUILD_SHARED_LIBS=OFF -DEGGROLL_BUILD_TESTS=OFF \
-                -DEGGROLL_BUILD_EXAMPLES=OFF -DEGGROLL_BUILD_BENCH=OFF
+                -DEGGROLL_BUILD_EXAMPLES=OFF -DEGGROLL_BUILD_BENCH=OFF -DEGGROLL_NATIVE=$native
             install library
             pkg_config --static
         fi
-        build program "$consumer" -DCMAKE_PREFIX_PATH="$work/prefix"
+        build program "$consumer" -DCMAKE_PREFIX_PATH="$work/prefix" -DWANTED_NATIVE=$native
         # In the archive Eigen is not hidden yet: only its name keeps it apart from a program's own.
         archive=$(find prefix -name libeggroll.a)
         if [[ -n $archive ]] && nm --demangle "$archive" | grep -E '(^|[^_[:alnum:]])Eigen::'; then
@@ -75,3 +78,23 @@ case $way in
         ;;
 esac
 ./program/consumer
+
+[[ $way == install_* ]] || exit 0
+
+# On processors that this machine is not: the plain library takes what they have; one that was built
+# for this machine says what they lack.
+command -v qemu-x86_64 >/dev/null || {
+    echo "no other processors tried: qemu-x86_64 (Debian: qemu-user) is not there"
+    exit 0
+}
+if [[ $native == OFF ]]; then
+    for processor in Nehalem Haswell; do  # without AVX; with AVX2 and FMA
+        qemu-x86_64 -cpu $processor ./program/consumer
+    done
+elif said=$(qemu-x86_64 -cpu Nehalem ./program/consumer 2>&1); then
+    echo "a library built for this processor runs on a Nehalem" >&2
+    exit 1
+elif ! grep -q "EGGROLL_NATIVE.*lacks .*avx" <<<"$said"; then
+    printf 'on a Nehalem it says:\n%s\n' "$said" >&2
+    exit 1
+fi
