@@ -66,6 +66,11 @@ EGGROLL_INLINE void add_panel_product(const float* a, const float* b, int64_t in
     }
 }
 
+/// Keeps the compiler from knowing how a pointer came about.
+EGGROLL_INLINE void as_it_stands(const float*& pointer) {
+    asm("" : "+r"(pointer));
+}
+
 /// Rows of a matrix: element k of row r is at x[r * step + k].
 template <Rounding kRounding, int kRows, int kVecs>
 EGGROLL_INLINE void add_rows_product(const float* x, int64_t step, const float* b, int64_t inner,
@@ -76,7 +81,7 @@ EGGROLL_INLINE void add_rows_product(const float* x, int64_t step, const float* 
     repeat<kBases>([&](auto i) EGGROLL_BODY { base[i] = x + 3 * i * step; });
     for (int64_t k = 0; k < inner; ++k) {
         // Or the compiler would make a pointer of every row after all.
-        repeat<kBases>([&](auto i) EGGROLL_BODY { asm("" : "+r"(base[i])); });
+        repeat<kBases>([&](auto i) EGGROLL_BODY { as_it_stands(base[i]); });
         add_step<kRounding>([&](auto r) EGGROLL_BODY { return base[r / 3][r % 3 * step]; }, b,
                             sums);
         repeat<kBases>([&](auto i) EGGROLL_BODY { ++base[i]; });
