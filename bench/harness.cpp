@@ -87,6 +87,7 @@ double Timing::spread() const {
 std::vector<Timing> measure(const Repeats& repeats, std::span<const Side> sides) {
     std::vector<int64_t> calls(sides.size(), 1);
     for (size_t s = 0; s < sides.size(); ++s) {
+        if (sides[s].before) sides[s].before();
         for (int i = 0; i < repeats.warmup; ++i) {
             sides[s].timed();
             if (sides[s].untimed) sides[s].untimed();
@@ -100,6 +101,7 @@ std::vector<Timing> measure(const Repeats& repeats, std::span<const Side> sides)
     for (int i = 0; i < repeats.count; ++i) {
         if (repeats.on_demand) wait_for_demand();
         for (size_t s = 0; s < sides.size(); ++s) {
+            if (sides[s].before) sides[s].before();
             const Spent repeat = spent(sides[s].timed, calls[s]);
             timings[s].ms.push_back(repeat.ms);
             timings[s].cpu_ms.push_back(repeat.cpu_ms);

@@ -31,6 +31,7 @@ struct Repeats {
 struct Side {
     std::function<void()> timed;
     std::function<void()> untimed = {};  // after each call of `timed`; allows no `at_least_ms`
+    std::function<void()> before = {};   // untimed, before each repeat, however many calls it has
 };
 
 /// What the repeats of one side took, in order.

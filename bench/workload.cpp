@@ -2,12 +2,14 @@
 #include "bench/workload.h"
 
 #include "bench/harness.h"
+#include "core/backend.h"
 #include "core/storage.h"
 #include "tests/cases.h"
 
 #include <algorithm>
 #include <charconv>
 #include <stdexcept>
+#include <utility>
 
 namespace eggroll::bench {
 
@@ -76,6 +78,42 @@ Tensor make_labels(int64_t classes, int64_t pop_size, int64_t batch, bool shared
     return per_member(Tensor::from_ints({pop_size, batch}, ids));
 }
 
+void in_parallel(int64_t count, const std::function<void(int64_t)>& body) {
+    using Body = const std::function<void(int64_t)>;
+    detail::cpu_backend().run_chunks(
+        count, [](void* context, int64_t i) { (*static_cast<Body*>(context))(i); },
+        const_cast<void*>(static_cast<const void*>(&body)));
+}
+
+PlainProduct::PlainProduct(const Tensor& x, const Tensor& w, int64_t block)
+    : x_(x), w_(w), y_(Tensor::zeros({x.dim(0), w.dim(0)})), block_(block) {
+    const detail::Backend& backend = detail::cpu_backend();
+    packed_ = Tensor::zeros({backend.packed_size(w.dim(0), w.dim(1), block)});
+    if (packed_.size() > 0) {
+        backend.pack(TensorAccess::floats(w_), w.dim(0), w.dim(1), TensorAccess::floats(packed_));
+    }
+}
+
+void PlainProduct::run() {
+    const int64_t rows = x_.dim(0), inputs = w_.dim(1), outputs = w_.dim(0);
+    in_parallel((rows + block_ - 1) / block_, [&](int64_t index) {
+        const int64_t first = index * block_;
+        detail::cpu_backend().linear(
+            {.members = {},
+             .x = TensorAccess::floats(std::as_const(x_)) + first * inputs,
+             .shared_x = false,
+             .base = nullptr,
+             .packed = packed_.size() > 0 ? TensorAccess::floats(std::as_const(packed_)) : nullptr,
+             .w = {.value = TensorAccess::floats(std::as_const(w_))},
+             .b = {},
+             .act = Act::none,
+             .y = TensorAccess::floats(y_) + first * outputs,
+             .batch = std::min(block_, rows - first),
+             .inputs = inputs,
+             .outputs = outputs});
+    });
+}
+
 PlainForward::PlainForward(const nn::Module& model, const Tensor& x, int64_t pop_size,
                            int64_t outputs)
     : model_(model),
@@ -104,15 +142,11 @@ void PlainForward::run() {
         return;
     }
     const int64_t total = y_.dim(0), blocks = (total + block_ - 1) / block_;
-    const auto one = [&](int64_t index) {
+    in_parallel(blocks, [&](int64_t index) {
         const int64_t first = index * block_, count = std::min(block_, total - first);
         const Tensor x = repeated_ ? rows(block_x_, 0, count) : rows(x_, first, count);
         rows(y_, first, count).assign(model_(x));
-    };
-    detail::cpu_backend().run_chunks(
-        blocks,
-        [](void* context, int64_t index) { (*static_cast<decltype(one)*>(context))(index); },
-        const_cast<void*>(static_cast<const void*>(&one)));
+    });
 }
 
 void PlainForward::choose(const std::vector<int64_t>& widths, int64_t most_bytes) {

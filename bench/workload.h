@@ -4,6 +4,7 @@
 #include <eggroll/eggroll.h>
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,24 @@ Tensor make_input(int64_t inputs, int64_t pop_size, int64_t batch, bool shared);
 
 /// Labels 0..classes-1 for `loss::cross_entropy`: (B), or per-member (P,B).
 Tensor make_labels(int64_t classes, int64_t pop_size, int64_t batch, bool shared);
+
+/// Calls body(i) for i in 0..count-1 on all threads.
+void in_parallel(int64_t count, const std::function<void(int64_t)>& body);
+
+/// Our plain product y (rows,O) = x (rows,I) Wᵀ, W packed beforehand for blocks of rows.
+class PlainProduct {
+public:
+    PlainProduct(const Tensor& x, const Tensor& w, int64_t block);
+
+    /// Blocks on all threads; on the calling one inside `in_parallel`.
+    void run();
+    /// (rows,O), fully written by `run`.
+    const Tensor& y() const { return y_; }
+
+private:
+    Tensor x_, w_, packed_, y_;
+    int64_t block_;
+};
 
 /// Plain inference of the same rows by our own engine, through the centre view: all rows at once,
 /// or in blocks, whichever `choose` finds faster. A shared input stands for P times its rows.
