@@ -81,20 +81,12 @@ void Strategy::evaluate(const Generation& generation, const Tensor& x,
                             .widest = x.is_per_member() ? std::max(widest(), columns) : widest()});
     Scope scope(table, generation.block, options.antithetic);
     scope.input = x;
+    scope.kept = &kept_;
     for_chunks(backend, pop_size, chunk, [&](int64_t first, int64_t count) {
         const Tensor own = x.is_per_member() ? TensorAccess::member_range(x, first, count) : x;
         const View view = ViewAccess::make(scope, first, count);
         consume(first, as_members(model.forward(own, view), count));
     });
-}
-
-Tensor Strategy::OutputMemory::take(const Shape& shape, Device device, Dtype dtype) {
-    const std::scoped_lock lock(mutex_);
-    if (!TensorAccess::is_sole_owner(last_) || last_.shape() != shape || last_.device() != device ||
-        last_.dtype() != dtype) {
-        last_ = TensorAccess::make(shape, device, dtype, true);
-    }
-    return last_;
 }
 
 Tensor Strategy::forward(const Generation& generation, const Tensor& x) const {
@@ -106,7 +98,7 @@ Tensor Strategy::forward(const Generation& generation, const Tensor& x) const {
             if (!all.is_per_member()) {
                 Shape shape = y.shape();
                 shape[0] = options.pop_size;
-                all = outputs_.take(shape, y.device(), y.dtype());
+                all = kept_.take(nullptr, shape, y.device(), y.dtype(), true);
             }
         }
         if (y.part_shape() != all.part_shape()) {

@@ -19,11 +19,25 @@ const TableEntry* ParameterTable::find(const Tensor& x) const {
     return it != by_storage_.end() && it->first == key ? &entries_[it->second] : nullptr;
 }
 
+Tensor KeptMemory::take(const void* owner, const Shape& shape, Device device, Dtype dtype,
+                        bool per_member) {
+    const std::scoped_lock lock(mutex_);
+    Tensor& last = last_[owner];
+    if (!TensorAccess::is_sole_owner(last) || last.shape() != shape || last.device() != device ||
+        last.dtype() != dtype) {
+        last = TensorAccess::make(shape, device, dtype, per_member);
+    }
+    return last;
+}
+
+Tensor Scope::make(const void* owner, const Shape& shape, Device device) const {
+    return kept != nullptr ? kept->take(owner, shape, device) : TensorAccess::make(shape, device);
+}
+
 Tensor Scope::shared_product(const Tensor& x, const Tensor& w, int64_t rows, int64_t inputs,
                              int64_t outputs) const {
     const Backend& backend = TensorAccess::backend(x);
-    const auto compute = [&] {
-        Tensor y = TensorAccess::make({rows, outputs}, x.device());
+    const auto compute = [&](Tensor y) {
         backend.product(TensorAccess::floats(x), TensorAccess::floats(w), TensorAccess::floats(y),
                         rows, inputs, outputs);
         return y;
@@ -31,11 +45,13 @@ Tensor Scope::shared_product(const Tensor& x, const Tensor& w, int64_t rows, int
     // What is made inside the pass belongs to one chunk and is soon gone, its memory another
     // tensor's; only the input and the parameters are there for all of it.
     if (TensorAccess::storage(x) != TensorAccess::storage(input) || table->find(w) == nullptr) {
-        return compute();
+        return compute(TensorAccess::make({rows, outputs}, x.device()));
     }
     const std::scoped_lock lock(mutex_);
     Tensor& known = products_[{TensorAccess::storage(w), TensorAccess::offset(x)}];
-    if (known.size() == 0) known = compute();
+    if (known.size() == 0) {
+        known = compute(make(&table->find(w)->parameter, {rows, outputs}, x.device()));
+    }
     return known;
 }
 
@@ -46,7 +62,7 @@ Tensor Scope::packed(const Tensor& w, int64_t rows) const {
     const std::scoped_lock lock(mutex_);
     Tensor& known = packed_[TensorAccess::storage(w)];
     if (known.size() == 0) {
-        known = TensorAccess::make({size}, w.device());
+        known = make(TensorAccess::storage(w), {size}, w.device());
         backend.pack(TensorAccess::floats(w), w.dim(0), w.dim(1), TensorAccess::floats(known));
     }
     return known;

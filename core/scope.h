@@ -36,6 +36,19 @@ private:
     std::vector<std::pair<const Storage*, size_t>> by_storage_;  // sorted
 };
 
+/// Memory that every pass takes anew, each piece for the same owner: kept, and handed out again
+/// once nobody holds it any more, so that a generation takes no more of it after the first.
+class KeptMemory {
+public:
+    /// Uninitialised memory of that shape.
+    Tensor take(const void* owner, const Shape& shape, Device device, Dtype dtype = Dtype::f32,
+                bool per_member = false);
+
+private:
+    std::mutex mutex_;
+    std::map<const void*, Tensor> last_;
+};
+
 /// What a view of members stands for during one forward pass over the population.
 struct Scope {
     Scope(const ParameterTable& parameters, const GenerationBlock& generation, bool paired)
@@ -45,6 +58,7 @@ struct Scope {
     const GenerationBlock* block;
     bool antithetic;
     Tensor input;  // the pass's input; its products with weights are shared by all chunks
+    KeptMemory* kept = nullptr;  // for what chunks share; null: none is kept
 
     /// x Wᵀ (B,O) of the pass's own input, computed by whoever needs it first.
     Tensor shared_product(const Tensor& x, const Tensor& w, int64_t rows, int64_t inputs,
@@ -54,6 +68,8 @@ struct Scope {
     Tensor packed(const Tensor& w, int64_t rows) const;
 
 private:
+    Tensor make(const void* owner, const Shape& shape, Device device) const;
+
     mutable std::mutex mutex_;
     mutable std::map<const Storage*, Tensor> packed_;
     mutable std::map<std::pair<const Storage*, int64_t>, Tensor> products_;  // (w, offset of x)

@@ -7,7 +7,6 @@
 
 #include <atomic>
 #include <chrono>
-#include <mutex>
 
 namespace eggroll::detail {
 
@@ -73,17 +72,6 @@ private:
         bool& flag_;
     };
 
-    /// The outputs of all members, y (P,...), are the largest memory a generation takes. The last
-    /// ones are kept and handed out again once nobody outside holds them any more.
-    class OutputMemory {
-    public:
-        Tensor take(const Shape& shape, Device device, Dtype dtype);
-
-    private:
-        std::mutex mutex_;
-        Tensor last_;
-    };
-
     /// The change an update makes to one parameter, before it is carried out.
     struct Change {
         Tensor value;
@@ -97,7 +85,7 @@ private:
     /// Largest extent of the activations the parameters suggest.
     int64_t widest() const;
 
-    mutable OutputMemory outputs_;
+    mutable KeptMemory kept_;  // of outputs and of what chunks share
     int64_t updates_ = 0;
     std::vector<std::vector<Tensor>> state_;  // of the optimizer, per parameter
     std::shared_ptr<const Optimizer> optimizer_;

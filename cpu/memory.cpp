@@ -3,6 +3,7 @@
 
 #include <eggroll/error.h>
 
+#include <algorithm>
 #include <bit>
 #include <new>
 #include <string>
@@ -14,7 +15,8 @@ namespace {
 
 constexpr std::align_val_t kAlignment{256};
 constexpr size_t kSmallest = 256;
-/// What a thread keeps for later; more goes back to the system.
+/// What a thread keeps for later, if it ever had as much in use at a time; more goes back to the
+/// system. A thread that only releases what others made keeps nothing.
 constexpr size_t kKeptBytes = size_t{64} << 20;
 /// Four sizes to an octave, so that at most a quarter of a block is unused.
 constexpr int kSizesPerOctave = 4;
@@ -40,6 +42,8 @@ public:
     ~Pool();
 
     void* take(const SizeClass& size) {
+        in_use_ += size.bytes;
+        most_in_use_ = std::max(most_in_use_, in_use_);
         if (size.index >= free_.size() || free_[size.index].empty()) return nullptr;
         void* memory = free_[size.index].back();
         free_[size.index].pop_back();
@@ -48,7 +52,8 @@ public:
     }
 
     bool keep(void* memory, const SizeClass& size) {
-        if (kept_ + size.bytes > kKeptBytes) return false;
+        in_use_ -= std::min(in_use_, size.bytes);  // it may have been another thread's
+        if (kept_ + size.bytes > std::min(kKeptBytes, most_in_use_)) return false;
         try {
             if (size.index >= free_.size()) free_.resize(size.index + 1);
             free_[size.index].push_back(memory);
@@ -62,6 +67,7 @@ public:
 private:
     std::vector<std::vector<void*>> free_;
     size_t kept_ = 0;
+    size_t in_use_ = 0, most_in_use_ = 0;
 };
 
 /// Set when a thread's pool is gone: tensors that outlive it go straight back to the system.
