@@ -166,6 +166,9 @@ int main(int argc, char** argv) {
     app.add_option("--sigma", settings.sigma, "scale of the perturbations");
     app.add_option("--lr", settings.lr, "learning rate");
     add_repeats(app, settings.repeats);
+    app.add_option("--at-least-ms", settings.repeats.at_least_ms,
+                   "a repeat is as many generations as take so long")
+        ->check(CLI::Range(0.0, 1e6));
     app.add_flag("--on-demand", settings.repeats.on_demand,
                  "each repeat waits for a line on stdin, for bench/peers/run");
     return run_main(app, argc, argv, [&] {

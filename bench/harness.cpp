@@ -33,13 +33,22 @@ struct Spent {
     double ms, cpu_ms;
 };
 
-Spent spent(const std::function<void()>& body, int64_t calls) {
-    const double cpu = processor_ms();
-    const auto begin = std::chrono::steady_clock::now();
-    for (int64_t i = 0; i < calls; ++i) body();
-    const std::chrono::duration<double, std::milli> wall = std::chrono::steady_clock::now() - begin;
+/// Of each of so many calls, what is done between them left out.
+Spent spent(const Side& side, int64_t calls) {
+    double ms = 0, cpu_ms = 0;
+    const int64_t runs = side.untimed ? calls : 1;  // between looks at the clock
+    for (int64_t run = 0; run < runs; ++run) {
+        const double cpu = processor_ms();
+        const auto begin = std::chrono::steady_clock::now();
+        for (int64_t i = 0; i < calls / runs; ++i) side.timed();
+        const std::chrono::duration<double, std::milli> wall =
+            std::chrono::steady_clock::now() - begin;
+        ms += wall.count();
+        cpu_ms += processor_ms() - cpu;
+        if (side.untimed) side.untimed();
+    }
     const double n = static_cast<double>(calls);
-    return {wall.count() / n, (processor_ms() - cpu) / n};
+    return {ms / n, cpu_ms / n};
 }
 
 double median_of(std::vector<double> values) {
@@ -49,10 +58,10 @@ double median_of(std::vector<double> values) {
 }
 
 /// How many calls a repeat makes; calls it on the way.
-int64_t calls_for(const std::function<void()>& body, double at_least_ms) {
+int64_t calls_for(const Side& side, double at_least_ms) {
     int64_t calls = 1;
     while (calls < int64_t{1} << 40) {
-        const double total = spent(body, calls).ms * static_cast<double>(calls);
+        const double total = spent(side, calls).ms * static_cast<double>(calls);
         if (total >= at_least_ms) break;
         const double wanted = total > 0 ? 1.2 * at_least_ms / total : 16;
         calls = std::max(calls + 1,
@@ -88,13 +97,8 @@ std::vector<Timing> measure(const Repeats& repeats, std::span<const Side> sides)
     std::vector<int64_t> calls(sides.size(), 1);
     for (size_t s = 0; s < sides.size(); ++s) {
         if (sides[s].before) sides[s].before();
-        for (int i = 0; i < repeats.warmup; ++i) {
-            sides[s].timed();
-            if (sides[s].untimed) sides[s].untimed();
-        }
-        if (!sides[s].untimed && repeats.at_least_ms > 0) {
-            calls[s] = calls_for(sides[s].timed, repeats.at_least_ms);
-        }
+        if (repeats.warmup > 0) spent(sides[s], repeats.warmup);
+        if (repeats.at_least_ms > 0) calls[s] = calls_for(sides[s], repeats.at_least_ms);
     }
     std::vector<Timing> timings(sides.size());
     if (repeats.on_demand) JsonLine().add("ready", true).print();
@@ -102,10 +106,9 @@ std::vector<Timing> measure(const Repeats& repeats, std::span<const Side> sides)
         if (repeats.on_demand) wait_for_demand();
         for (size_t s = 0; s < sides.size(); ++s) {
             if (sides[s].before) sides[s].before();
-            const Spent repeat = spent(sides[s].timed, calls[s]);
+            const Spent repeat = spent(sides[s], calls[s]);
             timings[s].ms.push_back(repeat.ms);
             timings[s].cpu_ms.push_back(repeat.cpu_ms);
-            if (sides[s].untimed) sides[s].untimed();
         }
         if (repeats.on_demand) JsonLine().add("ms", timings.front().ms.back()).print();
     }

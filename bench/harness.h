@@ -30,7 +30,7 @@ struct Repeats {
 /// One of several things timed in turn.
 struct Side {
     std::function<void()> timed;
-    std::function<void()> untimed = {};  // after each call of `timed`; allows no `at_least_ms`
+    std::function<void()> untimed = {};  // after each call of `timed`
     std::function<void()> before = {};   // untimed, before each repeat, however many calls it has
 };
 

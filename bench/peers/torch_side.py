@@ -226,6 +226,14 @@ class TorchEggroll:
         return self.mean
 
 
+def calls_for(step, at_least_ms):
+    """How many steps take so long, by the time of the second; the first warms up."""
+    step()
+    begin = time.perf_counter()
+    step()
+    return max(1, math.ceil(at_least_ms / (1e3 * (time.perf_counter() - begin))))
+
+
 def peak_mib():
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))
@@ -240,6 +248,8 @@ def main():
     parser.add_argument("--arch", default="256x3")
     for name, value in (("pop", 1024), ("batch", 1), ("rank", 1), ("threads", 2), ("repeat", 7)):
         parser.add_argument(f"--{name}", type=int, default=value)
+    parser.add_argument("--at-least-ms", type=float, default=0,
+                        help="a repeat is as many steps as take so long")
     parser.add_argument("--shared", action="store_true")
     parser.add_argument("--on-demand", action="store_true")
     args = parser.parse_args()
@@ -248,7 +258,7 @@ def main():
     torch.manual_seed(0)
     with torch.no_grad():
         side = sides[args.side](args, parse_arch(args.arch))
-        side.step()
+        calls = calls_for(side.step, args.at_least_ms)
         if args.on_demand:
             print(json.dumps({"ready": True}), flush=True)
         wall, cpu = [], []
@@ -256,9 +266,10 @@ def main():
             if args.on_demand and not sys.stdin.readline():
                 raise SystemExit("error: stdin ended before the last repeat")
             begin, cpu_begin = time.perf_counter(), time.process_time()
-            side.step()
-            wall.append(1e3 * (time.perf_counter() - begin))
-            cpu.append(1e3 * (time.process_time() - cpu_begin))
+            for _ in range(calls):
+                side.step()
+            wall.append(1e3 * (time.perf_counter() - begin) / calls)
+            cpu.append(1e3 * (time.process_time() - cpu_begin) / calls)
             if args.on_demand:
                 print(json.dumps({"ms": wall[-1]}), flush=True)
     median = statistics.median(wall)
