@@ -192,7 +192,7 @@ class LowRank:
         n = self.pairs
         losses = functional.cross_entropy(y.view(-1, y.shape[2]), self.labels, reduction="none")
         f = -losses.view(2 * n, self.batch).mean(1)
-        f = (f - f.mean()) / f.std()
+        f = (f - f.mean()) / f.std().clamp_min(1e-8)
         d = f.view(n, 2)[:, 0] - f.view(n, 2)[:, 1]
         for (w, b), r, at, bt in zip(self.weights, self.ranks, self.at, self.bt):
             c = self.LR * self.SIGMA / math.sqrt(2 * n)
