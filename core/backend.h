@@ -5,6 +5,7 @@
 #include <eggroll/noise.h>
 #include <eggroll/ops.h>
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 
@@ -40,12 +41,26 @@ struct Members {
     float sign_of(int64_t member) const { return antithetic && member % 2 == 1 ? -1.0f : 1.0f; }
 };
 
+/// Rows of kept noise are padded with zeros to a multiple of this.
+inline constexpr int64_t kKeptPadding = 32;
+
+/// Noise of one parameter's first pairs, kept for the generation once somebody has drawn it: of a
+/// matrix Bᵀ (pairs,r,I) and Aᵀ (pairs,r,stride), of a vector ε (pairs,stride) as `a`.
+struct KeptNoise {
+    float* b = nullptr;
+    float* a = nullptr;
+    std::atomic<uint8_t>* state = nullptr;  // of each pair, for the backend's use; zero at first
+    int64_t pairs = 0;
+    int64_t stride = 0;
+};
+
 /// One parameter as an operand: whether and how it is perturbed.
 struct Operand {
     const float* value = nullptr;
     uint32_t parameter = 0;  // first word of its noise streams
     bool perturbed = false;
     int rank = 0;  // r = min(R, O, I) of a matrix; 0 for a vector
+    const KeptNoise* kept = nullptr;
 };
 
 /// y (V,B,O) = act(x W_pᵀ + b_p).
@@ -121,6 +136,7 @@ struct UpdateArgs {
     int rank;            // of a matrix; 0: a vector of `cols` elements
     int64_t rows, cols;  // O, I
     float* g;            // (O,I) or (cols)
+    const KeptNoise* kept = nullptr;
 };
 
 enum class Rule { sgd, momentum, adam };

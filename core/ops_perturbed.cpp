@@ -3,7 +3,7 @@
 #include <eggroll/ops.h>
 
 #include "core/checks.h"
-#include "core/scope.h"
+#include "core/noise_cache.h"
 
 #include <algorithm>
 
@@ -31,6 +31,11 @@ void require_parameter(const char* op, const Tensor& x, const char* what) {
     }
 }
 
+const detail::KeptNoise* kept_noise(const View& view, const detail::TableEntry& entry) {
+    const detail::NoiseCache* cache = ViewAccess::scope(view)->noise;
+    return cache != nullptr ? cache->of(entry) : nullptr;
+}
+
 detail::Operand vector_operand(const char* op, const Tensor& b, const View& view) {
     detail::Operand operand{.value = TensorAccess::floats(b)};
     if (const detail::TableEntry* entry = ViewAccess::find(view, b)) {
@@ -40,6 +45,7 @@ detail::Operand vector_operand(const char* op, const Tensor& b, const View& view
         }
         operand.parameter = entry->index;
         operand.perturbed = entry->perturbed;
+        operand.kept = kept_noise(view, *entry);
     }
     return operand;
 }
@@ -57,6 +63,7 @@ detail::Operand matrix_operand(const char* op, const Tensor& w, const View& view
         operand.parameter = entry->index;
         operand.perturbed = entry->perturbed;
         operand.rank = entry->rank;
+        operand.kept = kept_noise(view, *entry);
     }
     return operand;
 }

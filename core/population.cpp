@@ -82,6 +82,7 @@ void Strategy::evaluate(const Generation& generation, const Tensor& x,
     Scope scope(table, generation.block, options.antithetic);
     scope.input = x;
     scope.kept = &kept_;
+    scope.noise = &generation.noise;
     for_chunks(backend, pop_size, chunk, [&](int64_t first, int64_t count) {
         const Tensor own = x.is_per_member() ? TensorAccess::member_range(x, first, count) : x;
         const View view = ViewAccess::make(scope, first, count);
@@ -131,6 +132,7 @@ Tensor Strategy::forward_member(const Generation& generation, const Tensor& x,
                     " is per-member, but one member takes an input of its own");
     }
     Scope scope(table, generation.block, options.antithetic);
+    scope.noise = &generation.noise;
     const Tensor y = model.forward(x, ViewAccess::make(scope, member, 1));
     return y.is_per_member() ? TensorAccess::with_shape(y, y.part_shape(), false) : y;
 }

@@ -49,6 +49,8 @@ private:
     std::map<const void*, Tensor> last_;
 };
 
+class NoiseCache;
+
 /// What a view of members stands for during one forward pass over the population.
 struct Scope {
     Scope(const ParameterTable& parameters, const GenerationBlock& generation, bool paired)
@@ -58,7 +60,8 @@ struct Scope {
     const GenerationBlock* block;
     bool antithetic;
     Tensor input;  // the pass's input; its products with weights are shared by all chunks
-    KeptMemory* kept = nullptr;  // for what chunks share; null: none is kept
+    KeptMemory* kept = nullptr;         // for what chunks share; null: none is kept
+    const NoiseCache* noise = nullptr;  // null: none is kept
 
     /// x Wᵀ (B,O) of the pass's own input, computed by whoever needs it first.
     Tensor shared_product(const Tensor& x, const Tensor& w, int64_t rows, int64_t inputs,

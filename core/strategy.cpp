@@ -43,6 +43,9 @@ void check_options(const Options& o) {
     check_sigma(o.sigma);
     check_lr(o.lr);
     if (o.rank < 1) refuse("rank", "at least 1", std::to_string(o.rank));
+    if (o.factor_cache_bytes < 0) {
+        refuse("factor_cache_bytes", "at least 0", std::to_string(o.factor_cache_bytes));
+    }
 }
 
 /// Elements of the noise stream of one parameter.
@@ -170,6 +173,9 @@ std::shared_ptr<Generation> Strategy::ask() {
                     .sigma = scheduled("sigma", sigma, options.sigma_schedule, false),
                     .lr = scheduled("lr", lr, options.lr_schedule, true),
                     .updates = updates_};
+    fresh->noise =
+        NoiseCache(table, options.antithetic ? options.pop_size / 2 : options.pop_size,
+                   options.factor_cache_bytes, table.entries()[0].parameter.value.device(), kept_);
     return open_ = std::move(fresh);
 }
 
@@ -239,7 +245,8 @@ std::vector<Tensor> Strategy::ascent_direction(const Generation& open,
                         .rank = entry.rank,
                         .rows = matrix ? entry.parameter.noise.rows : 1,
                         .cols = matrix ? entry.parameter.noise.cols : value.size(),
-                        .g = TensorAccess::floats(g)});
+                        .g = TensorAccess::floats(g),
+                        .kept = open.noise.of(entry)});
         if (!backend.all_finite(TensorAccess::floats(g), g.size())) {
             throw Error("[tell] the ascent direction of \"" + entry.parameter.name +
                         "\" is not finite in generation " + std::to_string(completed) +

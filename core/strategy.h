@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-#include "core/scope.h"
+#include "core/noise_cache.h"
 
 #include <eggroll/strategy.h>
 
@@ -16,6 +16,7 @@ struct Generation {
 
     Strategy& strategy;
     GenerationBlock block;  // on the host; the CPU backend reads it here
+    NoiseCache noise;
     std::chrono::steady_clock::time_point begin = std::chrono::steady_clock::now();
     std::atomic<bool> open{true};
 

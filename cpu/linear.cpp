@@ -4,6 +4,7 @@
 // Members are taken in groups of whole pairs. A group's noise is drawn once per pair; t = x B_j is
 // formed while the rows of x are in cache; the product with W then adds t A_jᵀ, bias, bias noise
 // and ReLU while its sums are still in registers.
+#include "cpu/kept_noise.h"
 #include "cpu/kernels.h"
 #include "cpu/memory.h"
 #include "cpu/noise.h"
@@ -25,8 +26,10 @@ namespace {
 /// Fewer rows are not worth laying W out for.
 constexpr int64_t kRowsToPack = 12;
 
+/// Whole blocks of columns, and the rows of kept noise.
 int64_t row_stride(int64_t outputs) {
-    return round_up(outputs, block_cols(outputs));
+    static_assert(kKeptPadding % kTileCols == 0);
+    return round_up(outputs, kKeptPadding);
 }
 
 /// The bias padded to whole blocks of columns; zeros where there is none.
@@ -75,31 +78,41 @@ public:
         : args_(args),
           rank_(args.w.perturbed ? args.w.rank : 0),
           stride_(row_stride(args.outputs)),
-          bt_(pairs * rank_ * args.inputs),
-          at_(pairs * rank_ * stride_),
-          eps_(pairs * stride_) {
-        const int64_t padding = stride_ - args.outputs;
-        for (int64_t row = 0; row < pairs * rank_; ++row) {
-            std::fill_n(at_.data() + row * stride_ + args.outputs, padding, 0.0f);
-        }
-        for (int64_t slot = 0; slot < pairs; ++slot) {
-            std::fill_n(eps(slot) + args.outputs, padding, 0.0f);
-        }
-    }
+          own_bt_(pairs * rank_ * args.inputs),
+          own_at_(pairs * rank_ * stride_),
+          own_eps_(pairs * stride_) {}
 
     /// Slot i: pair `first` + i.
     void draw(int64_t first, int64_t pairs) {
         const GenerationBlock& block = *args_.members.block;
         const auto count = static_cast<uint32_t>(pairs);
+        bt_ = own_bt_.data();
+        at_ = own_at_.data();
+        eps_ = own_eps_.data();
         if (rank_ > 0) {
-            const NoiseStream stream = stream_of(block, args_.w.parameter, first);
-            fill_factors(stream, count, 0, args_.inputs, rank_, bt_.data(), args_.inputs);
-            fill_factors(stream, count, offset_of_a(args_.inputs, rank_), args_.outputs, rank_,
-                         at_.data(), stride_);
+            const Place place = find_place(args_.w.kept, first, pairs);
+            if (place != Place::own) {
+                bt_ = args_.w.kept->b + first * rank_ * args_.inputs;
+                at_ = args_.w.kept->a + first * rank_ * stride_;
+            }
+            if (place != Place::drawn) {
+                const NoiseStream stream = stream_of(block, args_.w.parameter, first);
+                fill_factors(stream, count, 0, args_.inputs, rank_, bt_, args_.inputs);
+                fill_factors(stream, count, offset_of_a(args_.inputs, rank_), args_.outputs, rank_,
+                             at_, stride_);
+                pad(at_, pairs * rank_);
+            }
+            if (place == Place::to_draw) now_drawn(args_.w.kept, first, pairs);
         }
         if (args_.b.perturbed) {
-            fill_normal_many(stream_of(block, args_.b.parameter, first), count, 0, args_.outputs,
-                             eps_.data(), stride_);
+            const Place place = find_place(args_.b.kept, first, pairs);
+            if (place != Place::own) eps_ = args_.b.kept->a + first * stride_;
+            if (place != Place::drawn) {
+                fill_normal_many(stream_of(block, args_.b.parameter, first), count, 0,
+                                 args_.outputs, eps_, stride_);
+                pad(eps_, pairs);
+            }
+            if (place == Place::to_draw) now_drawn(args_.b.kept, first, pairs);
         }
     }
 
@@ -118,16 +131,24 @@ public:
     float scale() const {
         return rank_ > 0 ? args_.members.block->sigma / std::sqrt(static_cast<float>(rank_)) : 0.0f;
     }
-    float* bt(int64_t slot) { return bt_.data() + slot * rank_ * args_.inputs; }
+    float* bt(int64_t slot) { return bt_ + slot * rank_ * args_.inputs; }
 
 private:
-    float* at(int64_t slot) { return at_.data() + slot * rank_ * stride_; }
-    float* eps(int64_t slot) { return eps_.data() + slot * stride_; }
+    float* at(int64_t slot) { return at_ + slot * rank_ * stride_; }
+    float* eps(int64_t slot) { return eps_ + slot * stride_; }
+
+    /// Zeros behind the outputs of each row.
+    void pad(float* rows, int64_t count) const {
+        for (int64_t row = 0; row < count; ++row) {
+            std::fill(rows + row * stride_ + args_.outputs, rows + (row + 1) * stride_, 0.0f);
+        }
+    }
 
     const LinearArgs& args_;
     int rank_;
     int64_t stride_;
-    Scratch bt_, at_, eps_;
+    Scratch own_bt_, own_at_, own_eps_;
+    float *bt_ = nullptr, *at_ = nullptr, *eps_ = nullptr;  // what was drawn last
 };
 
 /// t = s σ/√r x B_j of the rows of a group of members; row r belongs to the pair whose Bᵀ is b[r].

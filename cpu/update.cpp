@@ -6,6 +6,7 @@
 // the sum, in rising order, of chains of kChain fused multiply-adds in rising order. All of that
 // follows from the shape alone: neither the number of threads nor the instruction set changes a
 // bit.
+#include "cpu/kept_noise.h"
 #include "cpu/kernels.h"
 #include "cpu/memory.h"
 #include "cpu/noise.h"
@@ -43,20 +44,29 @@ public:
 
     /// Elements k..k+count-1 of all rows from (count,stride), times scale[i].
     void pack(int64_t k, int64_t count, const float* from, int64_t stride, const float* scale) {
-        for (int64_t row = 0; row < rows_; row += width_) {
-            const int64_t n = std::min(width_, rows_ - row);
-            float* to = tile(row) + k * width_;
-            for (int64_t i = 0; i < count; ++i, to += width_) {
-                const float* x = from + i * stride + row;
-                const float s = scale[i];
-                for (int64_t r = 0; r < n; ++r) to[r] = s * x[r];
-                for (int64_t r = n; r < width_; ++r) to[r] = 0.0f;
-            }
-        }
+        if (width_ == kTileRows) return pack_as<kTileRows>(k, count, from, stride, scale);
+        if (width_ == kLanes) return pack_as<kLanes>(k, count, from, stride, scale);
+        pack_as<kTileCols>(k, count, from, stride, scale);
     }
     float* tile(int64_t row) { return memory_.data() + row * inner_; }
 
 private:
+    template <int kWidth>
+    void pack_as(int64_t k, int64_t count, const float* from, int64_t stride, const float* scale) {
+        for (int64_t row = 0; row < rows_; row += kWidth) {
+            const int64_t n = rows_ - row;
+            float* to = tile(row) + k * kWidth;
+            for (int64_t i = 0; i < count; ++i, to += kWidth) {
+                const float* x = from + i * stride + row;
+                if (n >= kWidth) {
+                    for (int r = 0; r < kWidth; ++r) to[r] = scale[i] * x[r];
+                } else {
+                    for (int r = 0; r < kWidth; ++r) to[r] = r < n ? scale[i] * x[r] : 0.0f;
+                }
+            }
+        }
+    }
+
     int64_t rows_, width_, inner_;
     Scratch memory_;
 };
@@ -132,6 +142,13 @@ private:
             ones.data()[i] = 1.0f;
             scale.data()[i] = c * args_.weights[first + k + i / rank_];
         }
+        if (is_drawn(args_.kept, first + k, count)) {
+            const int64_t row = (first + k) * rank_, stride = args_.kept->stride;
+            b_.pack(k * rank_, count * rank_, args_.kept->b + row * args_.cols, args_.cols,
+                    ones.data());
+            a_.pack(k * rank_, count * rank_, args_.kept->a + row * stride, stride, scale.data());
+            return;
+        }
         fill_factors(stream, pairs, 0, args_.cols, rank_, factor.data(), args_.cols);
         b_.pack(k * rank_, count * rank_, factor.data(), args_.cols, ones.data());
         fill_factors(stream, pairs, offset_of_a(args_.cols, rank_), args_.rows, rank_,
@@ -179,11 +196,17 @@ void update_vector(const UpdateArgs& args) {
             const int64_t last = std::min(args.streams, first + kChain);
             for (int64_t j = first; j < last; j += kDrawn) {
                 const int64_t count = std::min(kDrawn, last - j);
-                fill_normal_many(stream_of(*args.block, args.parameter, j),
-                                 static_cast<uint32_t>(count), 0, n, noise.data(), stride);
-                for (int64_t i = 0; i < count; ++i) {
+                const float* eps = noise.data();
+                int64_t step = stride;
+                if (is_drawn(args.kept, j, count)) {
+                    step = args.kept->stride;
+                    eps = args.kept->a + j * step;
+                } else {
+                    fill_normal_many(stream_of(*args.block, args.parameter, j),
+                                     static_cast<uint32_t>(count), 0, n, noise.data(), stride);
+                }
+                for (int64_t i = 0; i < count; ++i, eps += step) {
                     const Vec weight = set1(c * args.weights[j + i]);
-                    const float* eps = noise.data() + i * stride;
                     for (int64_t e = 0; e < n; e += kLanes) {
                         store(sums + e, fma_exact(weight, load(eps + e), load(sums + e)));
                     }

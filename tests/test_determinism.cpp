@@ -11,6 +11,7 @@
 
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 using namespace eggroll;
@@ -29,6 +30,7 @@ struct Run {
     bool own_input = false;
     uint64_t seed = 0;
     int generations = 50;
+    int64_t factor_cache_bytes = Options().factor_cache_bytes;
 };
 
 /// The parameters after a run, bit for bit.
@@ -43,7 +45,8 @@ std::string parameters_after(const Run& run, int threads) {
                        .seed = run.seed,
                        .antithetic = of.antithetic,
                        .optimizer = ref::optimizer_of(run.rule),
-                       .parallel_fitness = true});
+                       .parallel_fitness = true,
+                       .factor_cache_bytes = run.factor_cache_bytes});
     const int64_t inputs = of.widths[0], outputs = of.widths.back();
     const Tensor shared = random_tensor({of.batch, inputs}, 1);
     const Tensor own = per_member(random_tensor({of.pop_size, of.batch, inputs}, 2));
@@ -125,6 +128,48 @@ TEST_CASE("determinism: shapes large enough to be cut in many ways") {
         CHECK((parameters_after(run, 2) == one));
         CHECK((parameters_after(run, 3) == one));
         CHECK((parameters_after(run, 7) == one));
+    }
+}
+
+TEST_CASE("determinism: noise that is kept changes no bit") {
+    NetworkCase deeper = kOdd;
+    deeper.widths = {33, 70, 70, 5};
+    deeper.pop_size = 402;
+    for (const NetworkCase& network : {kOdd, kOddAlone, deeper}) {
+        for (const Way way : {Way::objective, Way::members, Way::told}) {
+            CAPTURE(network.name);
+            CAPTURE(static_cast<int>(way));
+            Run run{.network = network, .way = way, .generations = 4, .factor_cache_bytes = 0};
+            const std::string none = parameters_after(run, 2);
+            for (const int64_t bytes : {1, 20000, 200000, 1 << 30}) {  // none, some, most, all
+                CAPTURE(bytes);
+                run.factor_cache_bytes = bytes;
+                CHECK((parameters_after(run, 1) == none));
+                CHECK((parameters_after(run, 3) == none));
+            }
+        }
+    }
+}
+
+TEST_CASE("determinism: passes that share kept noise agree, one after another and at once") {
+    const NetworkCase of = kOdd;
+    nn::Sequential model = make_model(of);
+    const Tensor x = random_tensor({of.batch, 7}), longer = random_tensor({3 * of.batch, 7}, 1);
+    std::vector<std::vector<float>> first;
+    for (const int64_t bytes : {0, 10000, 1 << 20}) {
+        Eggroll es(model, {.pop_size = of.pop_size, .rank = 3, .factor_cache_bytes = bytes});
+        const Population population = es.ask();
+        std::vector<std::vector<float>> outputs(6);
+        std::vector<std::thread> threads;
+        for (size_t i = 0; i < 4; ++i) {
+            threads.emplace_back(
+                [&, i] { outputs[i] = values_of(population.forward(i % 2 == 0 ? x : longer)); });
+        }
+        for (std::thread& thread : threads) thread.join();
+        outputs[4] = values_of(population.forward(longer));
+        outputs[5] = values_of(population.member(3)(x));
+        if (first.empty()) first = outputs;
+        CHECK(outputs == first);
     }
 }
 

@@ -165,6 +165,7 @@ TEST_CASE("strategy: bad options are refused by name and value") {
             {"pop_size", "9223372036854775806"});
     refused({.rank = 0}, {"rank", "0"});
     refused({.rank = -2}, {"rank", "-2"});
+    refused({.factor_cache_bytes = -1}, {"factor_cache_bytes", "-1"});
     refused({.sigma = 0.0f}, {"sigma", "0"});
     refused({.sigma = -0.5f}, {"sigma", "-0.5"});
     refused({.sigma = kNan}, {"sigma", "nan"});

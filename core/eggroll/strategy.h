@@ -38,6 +38,9 @@ struct Options {
     Schedule sigma_schedule = {};
     /// step(fitness_of_one) may call the fitness from several threads at once.
     bool parallel_fitness = false;
+    /// Memory for noise that is kept through a generation instead of drawn again for its update and
+    /// for every further pass; 0: none. The bits are the same.
+    int64_t factor_cache_bytes = int64_t{8} << 20;
 };
 
 /// What a generation was like, in terms of the raw fitness; non-finite members are left out.
