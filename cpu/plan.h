@@ -30,7 +30,7 @@ inline int64_t group_members(int64_t batch) {
 /// populations still make several chunks.
 inline int64_t plan_chunk(const detail::PlanArgs& args) {
     constexpr int64_t kActivationBytes = 512 * 1024;
-    constexpr int64_t kMinRows = 96, kMaxRows = 240, kMinChunks = 4;
+    constexpr int64_t kMinRows = 96, kMaxRows = 240, kMinChunks = 4, kEvenChunks = 16;
     constexpr int64_t kMostRows = 1024;
     const int64_t batch = std::max<int64_t>(args.rows, 1);
     const int64_t widest = std::max<int64_t>(args.widest, 1);
@@ -38,8 +38,10 @@ inline int64_t plan_chunk(const detail::PlanArgs& args) {
     const int64_t rows = std::clamp(kActivationBytes / (4 * widest), kMinRows, most);
     const int64_t group = group_members(batch);
     const int64_t members = std::max(group, rows / batch / group * group);
-    const int64_t fair = args.pop_size / kMinChunks;
-    return std::max<int64_t>(2, std::min(members, fair) / 2 * 2);
+    // A few chunks are as many for each of two or four threads.
+    int64_t chunks = (args.pop_size + members - 1) / members;
+    if (chunks < kEvenChunks) chunks = (chunks + kMinChunks - 1) / kMinChunks * kMinChunks;
+    return std::max<int64_t>(2, (args.pop_size / chunks + 1) / 2 * 2);
 }
 
 }  // namespace eggroll::cpu
