@@ -23,7 +23,7 @@ struct Settings {
     bool shared = false, plain = true;
     std::string objective = "none";
     float sigma = 0.02f, lr = 0.05f;
-    Repeats repeats;
+    Repeats repeats{.at_least_ms = 50};
 };
 
 std::string name_of(const Case& c) {

@@ -42,7 +42,8 @@ NoiseCache::NoiseCache(const ParameterTable& table, int64_t streams, int64_t byt
     const int64_t budget = bytes / static_cast<int64_t>(sizeof(float)) - arrays * kAlignment;
     const int64_t pairs = floats > 0 ? std::min(streams, budget / floats) : 0;
     if (pairs <= 0) return;
-    values_ = memory.take(this, {pairs * floats + arrays * kAlignment}, device);
+    static constexpr char kOwner = 0;
+    values_ = memory.take(&kOwner, {pairs * floats + arrays * kAlignment}, device);
     state_ = std::make_unique<std::atomic<uint8_t>[]>(static_cast<size_t>(perturbed * pairs));
     float* next = TensorAccess::floats(values_);
     std::atomic<uint8_t>* state = state_.get();

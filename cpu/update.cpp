@@ -122,9 +122,10 @@ public:
     }
 
 private:
-    /// Streams of a panel, of which a whole number is drawn at a time.
+    /// Streams of a panel, of which a whole number is drawn at a time. Chains end with it, so it
+    /// may not depend on the width of registers.
     int64_t panel_streams() const {
-        const int64_t sizes = round_up(args_.rows, kTileRows) + round_up(args_.cols, width_);
+        const int64_t sizes = args_.rows + args_.cols;
         const int64_t inner =
             std::clamp(kPanelFloats / sizes / kChain * kChain, kChain, kLongestPanel);
         return round_up(std::min(args_.streams, std::max<int64_t>(inner / rank_, 1)), streams_);

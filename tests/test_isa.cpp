@@ -114,7 +114,7 @@ TEST_CASE("isa: the update is the same bits with every instruction set") {
         int64_t rows, cols, pop_size;
     };
     constexpr Shape kShapes[] = {{1, 1, 2},     {5, 3, 34},     {17, 33, 600}, {64, 64, 1026},
-                                 {10, 784, 66}, {515, 2, 1030}, {3, 5, 20000}};
+                                 {10, 784, 66}, {515, 2, 1030}, {3, 5, 20000}, {246, 264, 2500}};
     const std::vector<Named> sets = runnable();
     for (const Shape& of : kShapes) {
         for (const int rank : {0, 1, 2, 3, 4, 8}) {
