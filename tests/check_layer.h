@@ -252,7 +252,7 @@ inline void check_ranges(const nn::Module& model, const Tensor& x, const Options
     const Tensor all = population.forward(x);
     std::vector<std::vector<float>> alone;
     for (size_t i = 0; i < ranges.size(); ++i) {
-        const auto [first, count] = ranges[i];
+        const int64_t first = ranges[i].first, count = ranges[i].second;
         CAPTURE(first);
         CAPTURE(count);
         const Tensor y = run(i);

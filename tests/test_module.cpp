@@ -270,7 +270,9 @@ TEST_CASE("module: layers that were written to keep their values as parts of a m
              es.tell({1, 2, 3, 4});
          }},
     };
-    for (const auto& [name, write] : ways) {
+    for (const auto& way : ways) {
+        const auto& name = way.first;
+        const auto& write = way.second;
         CAPTURE(name);
         nn::Linear layer(4, 4);
         write(layer);

@@ -1090,7 +1090,9 @@ TEST_CASE("ops: no members") {  // reads past its memory at the time of writing
              return mse(x, random_tensor({2, 3}));
          }},
     };
-    for (const auto& [name, run] : all) {
+    for (const auto& operation : all) {
+        const auto& name = operation.first;
+        const auto& run = operation.second;
         CAPTURE(name);
         try {
             const Tensor y = run();
@@ -1177,7 +1179,9 @@ TEST_CASE("ops: more axes than can be walked are refused by the operation's name
 TEST_CASE("ops: an element type that does not fit is refused") {
     const Tensor ids = Tensor::from_ints({2, 2}, {0, 1, 1, 0}), x = random_tensor({2, 2});
     const View centre = View::centre();
-    for (const auto& [name, op] : unaries()) {
+    for (const auto& unary : unaries()) {
+        const auto& name = unary.first;
+        const auto& op = unary.second;
         check_refused([&] { op(ids); }, {"[" + name + "]", "int32"});
     }
     for (const BinaryCase& binary : binaries()) {
@@ -1217,7 +1221,9 @@ TEST_CASE("ops: an element type that does not fit is refused") {
 TEST_CASE("ops: an empty tensor is refused by name") {
     const Tensor none, x = random_tensor({2, 2});
     const View centre = View::centre();
-    for (const auto& [name, op] : unaries()) {
+    for (const auto& unary : unaries()) {
+        const auto& name = unary.first;
+        const auto& op = unary.second;
         check_refused([&] { op(none); }, {"[" + name + "]", "empty"});
     }
     for (const BinaryCase& binary : binaries()) {
