@@ -44,7 +44,8 @@ struct TensorAccess {
     /// did share it have read and written is over then.
     static bool is_sole_owner(const Tensor& x) {
         if (x.storage_.use_count() != 1) return false;
-        std::atomic_thread_fence(std::memory_order_acquire);
+        // The count is read without order; letting go of a copy puts what others did before.
+        [[maybe_unused]] const auto copy = x.storage_;
         return true;
     }
 
