@@ -25,6 +25,7 @@ Tensor KeptMemory::take(const void* owner, const Shape& shape, Device device, Dt
     Tensor& last = last_[owner];
     if (!TensorAccess::is_sole_owner(last) || last.shape() != shape || last.device() != device ||
         last.dtype() != dtype) {
+        last = Tensor();  // before the new one is there
         last = TensorAccess::make(shape, device, dtype, per_member);
     }
     return last;

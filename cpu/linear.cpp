@@ -171,10 +171,11 @@ void project(const float* x, int64_t members, int64_t batch, int64_t inputs, int
 void perturbed_own(const LinearArgs& args) {
     const int64_t batch = args.batch, outputs = args.outputs, inputs = args.inputs;
     const Members& members = args.members;
+    static_assert(cpu::kTileRowsWidest % kTileRows == 0);
     const int64_t group = std::min(members.count, cpu::group_members(batch));
     const bool wide = members.count * batch >= kRowsToPack;
     const PackedWeights packed(args, wide);
-    PairNoise noise(args, group);
+    PairNoise noise(args, members.antithetic ? group / 2 + 1 : group);
     const int64_t rank = noise.rank();
     Scratch bias(noise.stride()), t(group * batch * rank);
     pad_bias(args, bias.data());

@@ -139,13 +139,19 @@ private:
     void wait(std::unique_lock<std::mutex>& lock, std::condition_variable& sleepers,
               Condition condition) {
         const auto begin = std::chrono::steady_clock::now();
-        while (!condition() && std::chrono::steady_clock::now() - begin < kPatience) {
+        const auto patient = [&] { return std::chrono::steady_clock::now() - begin < kPatience; };
+        while (!condition() && patient()) {
+            // Without the lock until something has changed: many who look must not hold up those
+            // who work.
             const int64_t seen = changes_;
             lock.unlock();
-            for (int i = 0; i < kLooks && changes_.load(std::memory_order_relaxed) == seen; ++i) {
-                pause();
-            }
-            std::this_thread::yield();  // to whoever works, where threads outnumber processors
+            do {
+                for (int i = 0; i < kLooks && changes_.load(std::memory_order_relaxed) == seen;
+                     ++i) {
+                    pause();
+                }
+                std::this_thread::yield();  // to whoever works, where threads outnumber processors
+            } while (changes_.load(std::memory_order_relaxed) == seen && patient());
             lock.lock();
         }
         sleepers.wait(lock, condition);
@@ -163,8 +169,8 @@ private:
     std::deque<Job*> jobs_;
     std::vector<std::thread> workers_;
     int64_t generation_ = 0;
-    std::atomic<int64_t> changes_{
-        0};  // of what a thread may be waiting for; written under the mutex
+    /// Of what a thread may be waiting for; written under the mutex.
+    std::atomic<int64_t> changes_{0};
 };
 
 /// Processors' worth of time the container grants (cgroup v2, then v1); 0 when unlimited.

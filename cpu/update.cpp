@@ -182,21 +182,23 @@ private:
 
 /// Σ_j c d_j ε_j in runs of kChain streams, which threads share, added in rising order.
 void update_vector(const UpdateArgs& args) {
-    constexpr int64_t kMostRuns = 64;  // partial sums held at a time
     const int64_t n = args.cols, stride = round_up(n, kLanes);
+    // Partial sums held, and streams drawn, at a time.
+    const int64_t most_runs = std::clamp<int64_t>(kPanelFloats / n, 1, 64);
+    const int64_t most_drawn = std::clamp<int64_t>(kPanelFloats / 4 / n, 1, kDrawn);
     const float c = args.block->sigma / std::sqrt(static_cast<float>(args.pop_size));
-    Scratch partial(std::min(blocks(args.streams, kChain), kMostRuns) * stride);
+    Scratch partial(std::min(blocks(args.streams, kChain), most_runs) * stride);
     std::fill_n(args.g, n, 0.0f);
-    for (int64_t begin = 0; begin < args.streams; begin += kMostRuns * kChain) {
-        const int64_t runs = std::min(kMostRuns, blocks(args.streams - begin, kChain));
+    for (int64_t begin = 0; begin < args.streams; begin += most_runs * kChain) {
+        const int64_t runs = std::min(most_runs, blocks(args.streams - begin, kChain));
         cpu::parallel_for(runs, [&](int64_t run) {
             float* sums = partial.data() + run * stride;
             std::fill_n(sums, stride, 0.0f);
-            Scratch noise(kDrawn * stride);
+            Scratch noise(most_drawn * stride);
             const int64_t first = begin + run * kChain;
             const int64_t last = std::min(args.streams, first + kChain);
-            for (int64_t j = first; j < last; j += kDrawn) {
-                const int64_t count = std::min(kDrawn, last - j);
+            for (int64_t j = first; j < last; j += most_drawn) {
+                const int64_t count = std::min(most_drawn, last - j);
                 const float* eps = noise.data();
                 int64_t step = stride;
                 if (is_drawn(args.kept, j, count)) {

@@ -80,6 +80,7 @@ public:
     int64_t size() const;
     int64_t generation() const;
     /// All members at once: a shared x (B,I), or per_member(x) (P,B,I), to y (P,B,O) per-member.
+    /// The strategy keeps the memory of the last y for the next one.
     Tensor forward(const Tensor& x) const;
     /// Their fitness under an objective, without storing their outputs.
     std::vector<float> evaluate(const Tensor& x, const Objective& objective) const;
