@@ -22,29 +22,40 @@ static inline bool is_drawn(const detail::KeptNoise* kept, int64_t first, int64_
 
 /// Where the noise of some pairs is for a caller.
 enum class Place {
-    own,      // nowhere: it draws them into memory of its own
-    to_draw,  // in the kept memory, where it is the one to draw them, and then to call `now_drawn`
-    drawn,    // in the kept memory
+    own,   // nowhere: it draws them into memory of its own
+    kept,  // in the kept memory, once it has called `draw_claimed`
 };
 
+/// Claims those of pairs first..first+count-1 that are not drawn yet, unless another thread is at
+/// one of them.
 static inline Place find_place(const detail::KeptNoise* kept, int64_t first, int64_t count) {
     if (kept == nullptr || first + count > kept->pairs) return Place::own;
-    int64_t drawn = 0, claimed = 0;  // those that are drawn come first, if any are
-    for (; claimed < count; ++claimed) {
+    for (int64_t i = first; i < first + count; ++i) {
         uint8_t state = kNotDrawn;
-        if (kept->state[first + claimed].compare_exchange_strong(state, kBeingDrawn)) continue;
-        if (state == kBeingDrawn || claimed > drawn) break;
-        ++drawn;
+        if (kept->state[i].compare_exchange_strong(state, kBeingDrawn) || state == kDrawn) continue;
+        while (i-- > first) {  // what is being drawn before it is our own claim
+            state = kBeingDrawn;
+            kept->state[i].compare_exchange_strong(state, kNotDrawn);
+        }
+        return Place::own;
     }
-    if (claimed == count && drawn == count) return Place::drawn;
-    if (claimed == count && drawn == 0) return Place::to_draw;
-    for (int64_t i = drawn; i < claimed; ++i) kept->state[first + i].store(kNotDrawn);
-    return Place::own;
+    return Place::kept;
 }
 
-static inline void now_drawn(const detail::KeptNoise* kept, int64_t first, int64_t count) {
-    for (int64_t i = first; i < first + count; ++i) {
-        kept->state[i].store(kDrawn, std::memory_order_release);
+/// draw(pair, count) for each run of claimed pairs, which are then there for all.
+template <class Draw>
+void draw_claimed(const detail::KeptNoise* kept, int64_t first, int64_t count, const Draw& draw) {
+    const auto claimed = [&](int64_t pair) {
+        return kept->state[pair].load(std::memory_order_relaxed) == kBeingDrawn;
+    };
+    for (int64_t begin = first, end; begin < first + count; begin = end) {
+        end = begin + 1;
+        if (!claimed(begin)) continue;
+        while (end < first + count && claimed(end)) ++end;
+        draw(begin, end - begin);
+        for (int64_t i = begin; i < end; ++i) {
+            kept->state[i].store(kDrawn, std::memory_order_release);
+        }
     }
 }
 

@@ -84,35 +84,32 @@ public:
 
     /// Slot i: pair `first` + i.
     void draw(int64_t first, int64_t pairs) {
-        const GenerationBlock& block = *args_.members.block;
-        const auto count = static_cast<uint32_t>(pairs);
+        const int64_t b_size = rank_ * args_.inputs, a_size = rank_ * stride_;
         bt_ = own_bt_.data();
         at_ = own_at_.data();
         eps_ = own_eps_.data();
         if (rank_ > 0) {
-            const Place place = find_place(args_.w.kept, first, pairs);
-            if (place != Place::own) {
-                bt_ = args_.w.kept->b + first * rank_ * args_.inputs;
-                at_ = args_.w.kept->a + first * rank_ * stride_;
+            const KeptNoise* kept = args_.w.kept;
+            if (find_place(kept, first, pairs) == Place::own) {
+                draw_factors(first, pairs, bt_, at_);
+            } else {
+                draw_claimed(kept, first, pairs, [&](int64_t pair, int64_t count) {
+                    draw_factors(pair, count, kept->b + pair * b_size, kept->a + pair * a_size);
+                });
+                bt_ = kept->b + first * b_size;
+                at_ = kept->a + first * a_size;
             }
-            if (place != Place::drawn) {
-                const NoiseStream stream = stream_of(block, args_.w.parameter, first);
-                fill_factors(stream, count, 0, args_.inputs, rank_, bt_, args_.inputs);
-                fill_factors(stream, count, offset_of_a(args_.inputs, rank_), args_.outputs, rank_,
-                             at_, stride_);
-                pad(at_, pairs * rank_);
-            }
-            if (place == Place::to_draw) now_drawn(args_.w.kept, first, pairs);
         }
         if (args_.b.perturbed) {
-            const Place place = find_place(args_.b.kept, first, pairs);
-            if (place != Place::own) eps_ = args_.b.kept->a + first * stride_;
-            if (place != Place::drawn) {
-                fill_normal_many(stream_of(block, args_.b.parameter, first), count, 0,
-                                 args_.outputs, eps_, stride_);
-                pad(eps_, pairs);
+            const KeptNoise* kept = args_.b.kept;
+            if (find_place(kept, first, pairs) == Place::own) {
+                draw_eps(first, pairs, eps_);
+            } else {
+                draw_claimed(kept, first, pairs, [&](int64_t pair, int64_t count) {
+                    draw_eps(pair, count, kept->a + pair * stride_);
+                });
+                eps_ = kept->a + first * stride_;
             }
-            if (place == Place::to_draw) now_drawn(args_.b.kept, first, pairs);
         }
     }
 
@@ -136,6 +133,20 @@ public:
 private:
     float* at(int64_t slot) { return at_ + slot * rank_ * stride_; }
     float* eps(int64_t slot) { return eps_ + slot * stride_; }
+
+    void draw_factors(int64_t first, int64_t pairs, float* bt, float* at) const {
+        const auto count = static_cast<uint32_t>(pairs);
+        const NoiseStream stream = stream_of(*args_.members.block, args_.w.parameter, first);
+        fill_factors(stream, count, 0, args_.inputs, rank_, bt, args_.inputs);
+        fill_factors(stream, count, offset_of_a(args_.inputs, rank_), args_.outputs, rank_, at,
+                     stride_);
+        pad(at, pairs * rank_);
+    }
+    void draw_eps(int64_t first, int64_t pairs, float* eps) const {
+        fill_normal_many(stream_of(*args_.members.block, args_.b.parameter, first),
+                         static_cast<uint32_t>(pairs), 0, args_.outputs, eps, stride_);
+        pad(eps, pairs);
+    }
 
     /// Zeros behind the outputs of each row.
     void pad(float* rows, int64_t count) const {

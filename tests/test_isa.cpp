@@ -10,6 +10,8 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -102,7 +104,8 @@ Forward forward(const Backend& kernels, const LayerCase& of, int rank, bool shar
 bool child_passes(const std::string& isa, const std::string& expected) {
     const std::string self = std::filesystem::read_symlink("/proc/self/exe").string();
     const std::string command = "EGGROLL_CPU_ISA='" + isa + "' EGGROLL_TEST_EXPECTED='" + expected +
-                                "' '" + self + "' --no-skip --test-case='isa: child' >/dev/null";
+                                "' '" + self +
+                                "' --no-skip --test-case='isa: child' | grep -q '1 passed'";
     return std::system(command.c_str()) == 0;
 }
 
@@ -202,6 +205,94 @@ TEST_CASE("isa: forward passes agree within rounding") {
                 }
             }
         }
+    }
+}
+
+TEST_CASE("isa: noise is drawn once into the kept memory, and read from there") {
+    constexpr int64_t kPairs = 9, kKept = 7, kInputs = 5, kOutputs = 34, kStride = 64;
+    constexpr int kRank = 2;
+    for (const Named& set : runnable()) {
+        CAPTURE(set.name);
+        std::vector<float> b(kKept * kRank * kInputs), a(kKept * kRank * kStride, -1.0f),
+            eps(kKept * kStride, -1.0f);
+        std::vector<std::atomic<uint8_t>> w_state(kKept), b_state(kKept);
+        const detail::KeptNoise w_kept{b.data(), a.data(), w_state.data(), kKept, kStride};
+        const detail::KeptNoise b_kept{nullptr, eps.data(), b_state.data(), kKept, kStride};
+        const detail::GenerationBlock block{.seed = 3, .generation = 5, .sigma = 0.1f};
+        const Tensor x = random_tensor({2 * kPairs, kInputs}),
+                     w = random_tensor({kOutputs, kInputs});
+        const Tensor bias = random_tensor({kOutputs}, 1);
+        const auto outputs = [&](int64_t first, int64_t count, bool kept) {
+            std::vector<float> y(static_cast<size_t>(count * kOutputs));
+            detail::LinearArgs args{};
+            args.members = {&block, first, count, true};
+            args.x = x.data().data() + first * kInputs;
+            args.w = {.value = w.data().data(), .perturbed = true, .rank = kRank};
+            args.b = {.value = bias.data().data(), .parameter = 1, .perturbed = true};
+            args.w.kept = kept ? &w_kept : nullptr;
+            args.b.kept = kept ? &b_kept : nullptr;
+            args.act = Act::none;
+            args.y = y.data();
+            args.batch = 1;
+            args.inputs = kInputs;
+            args.outputs = kOutputs;
+            set.kernels.linear(args);
+            return y;
+        };
+        const auto drawn = [&] {
+            return std::count(w_state.begin(), w_state.end(), 2) +
+                   std::count(b_state.begin(), b_state.end(), 2);
+        };
+        // One member first; a group that holds its pair draws the others beside it. What goes past
+        // the kept pairs is not kept.
+        CHECK(outputs(5, 1, true) == outputs(5, 1, false));
+        CHECK(drawn() == 2);
+        CHECK(outputs(0, 2 * kKept, true) == outputs(0, 2 * kKept, false));
+        CHECK(drawn() == 2 * kKept);
+        CHECK(outputs(0, 2 * kPairs, true) == outputs(0, 2 * kPairs, false));
+
+        // The factors are those of the streams, the rows padded with zeros.
+        std::vector<float> rows(kInputs * kRank);
+        set.kernels.fill_normal({3, 0, 4, 5}, 0, rows.data(), kInputs * kRank);
+        bool right = true;
+        for (size_t e = 0; e < rows.size(); ++e) {
+            const size_t row = 4 * kRank + e % kRank;
+            right = right && b[row * kInputs + e / kRank] == rows[e];
+        }
+        for (size_t row = 0; row < kKept * kRank; ++row) {
+            for (size_t o = kOutputs; o < kStride; ++o) right = right && a[row * kStride + o] == 0;
+        }
+        CHECK(right);
+
+        // What is there is what is used: of twice the memory comes twice the update.
+        const std::vector<float> weights(kKept, 1.0f);
+        const auto updated = [&](const detail::KeptNoise* kept, bool matrix) {
+            std::vector<float> g(static_cast<size_t>(matrix ? kOutputs * kInputs : kOutputs));
+            set.kernels.update({.block = &block,
+                                .weights = weights.data(),
+                                .streams = kKept,
+                                .pop_size = 2 * kKept,
+                                .parameter = matrix ? 0u : 1u,
+                                .rank = matrix ? kRank : 0,
+                                .rows = matrix ? kOutputs : 1,
+                                .cols = matrix ? kInputs : kOutputs,
+                                .g = g.data(),
+                                .kept = kept});
+            return g;
+        };
+        const auto twice = [](std::vector<float> values) {
+            for (float& v : values) v *= 2;
+            return values;
+        };
+        const std::vector<float> g = updated(nullptr, true), g_bias = updated(nullptr, false);
+        CHECK(updated(&w_kept, true) == g);
+        CHECK(updated(&b_kept, false) == g_bias);
+        const std::vector<float> before = outputs(0, 2, true);
+        for (float& v : a) v *= 2;
+        for (float& v : eps) v *= 2;
+        CHECK(outputs(0, 2, true) != before);
+        CHECK(updated(&w_kept, true) == twice(g));
+        CHECK(updated(&b_kept, false) == twice(g_bias));
     }
 }
 
