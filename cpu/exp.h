@@ -8,23 +8,33 @@
 
 namespace eggroll::EGGROLL_CPU_NS {
 
-/// eˣ within 1 ulp where the result is normal, +inf above 88.73, 0 below -104; NaN stays NaN. Plain
-/// operations, so that loops over it vectorise.
+/// Rounded once where the processor can, else twice: a call for each would keep loops from
+/// vectorising.
+static inline float multiply_add(float a, float b, float c) {
+#ifdef __FMA__
+    return __builtin_fmaf(a, b, c);
+#else
+    return a * b + c;
+#endif
+}
+
+/// eˣ within 1.1 ulp where the result is normal, +inf above 88.73, 0
+/// below -104; NaN stays NaN. Plain operations, so that loops over it vectorise.
 static inline float exp_of(float x) {
     constexpr float kRound = 12582912.0f;  // 1.5·2²³: adding it rounds to an integer
     x = x < -104.0f ? -104.0f : x;         // NaN fails both comparisons
     x = x > 89.0f ? 89.0f : x;
-    const float shifted = __builtin_fmaf(x, 1.44269504f, kRound);
+    const float shifted = multiply_add(x, 1.44269504f, kRound);
     const float n = shifted - kRound;
-    float r = __builtin_fmaf(n, -0.693145752f, x);  // ln 2 in two parts, the first exact in n
-    r = __builtin_fmaf(n, -1.42860677e-6f, r);
+    float r = multiply_add(n, -0.693145752f, x);  // ln 2 in two parts, the first exact in n
+    r = multiply_add(n, -1.42860677e-6f, r);
     float p = 1.0f / 5040;  // Taylor: |r| <= ln2/2, the next term is below 6e-9
-    p = __builtin_fmaf(p, r, 1.0f / 720);
-    p = __builtin_fmaf(p, r, 1.0f / 120);
-    p = __builtin_fmaf(p, r, 1.0f / 24);
-    p = __builtin_fmaf(p, r, 1.0f / 6);
-    p = __builtin_fmaf(p, r, 0.5f);
-    p = __builtin_fmaf(p * r, r, r) + 1.0f;
+    p = multiply_add(p, r, 1.0f / 720);
+    p = multiply_add(p, r, 1.0f / 120);
+    p = multiply_add(p, r, 1.0f / 24);
+    p = multiply_add(p, r, 1.0f / 6);
+    p = multiply_add(p, r, 0.5f);
+    p = multiply_add(p * r, r, r) + 1.0f;
     // 2ⁿ in two factors, each a normal number, so that overflow and underflow happen by themselves.
     uint32_t bits;
     std::memcpy(&bits, &shifted, sizeof bits);
