@@ -54,23 +54,35 @@ static EGGROLL_INLINE Vec finish(Vec v, Vec bias, const RowNoise* noise, int ran
 /// its RowNoise says.
 constexpr int kPlain = 0, kAny = -1;
 
+/// The sums of a tile with fewer columns left than it has, out of line: they come once a row of
+/// tiles.
+__attribute__((noinline)) void finish_last_columns(const RowsArgs& args, int64_t row, int64_t rows,
+                                                   int64_t first, const float* sums,
+                                                   int64_t width) {
+    for (int64_t r = 0; r < rows; ++r) {
+        const RowNoise* noise = args.noise != nullptr ? args.noise + row + r : nullptr;
+        for (int64_t c = first; c < args.outputs; c += kLanes) {
+            const Vec sum = load(sums + r * width + c - first);
+            store_some(args.y + (row + r) * args.outputs + c,
+                       finish(sum, load(args.bias + c), noise, args.rank, floor_of(args.relu), c,
+                              args.stride),
+                       args.outputs - c);
+        }
+    }
+}
+
 /// The sums of a tile as they leave the registers, kRows × kVecs vectors at (row, first).
 template <int kRank, int kRows, int kVecs>
 EGGROLL_INLINE void finish_tile(const RowsArgs& args, int64_t row, int64_t first,
                                 const Sums<kRows, kVecs>& sums) {
     const Vec floor = floor_of(args.relu);
     float* y = args.y + row * args.outputs + first;
-    if (first + kVecs * kLanes > args.outputs) {  // the last columns
+    if (first + kVecs * kLanes > args.outputs) {
+        float spilled[kRows * kVecs * kLanes];
         for_each_sum<kRows, kVecs>([&](auto r, auto v) EGGROLL_BODY {
-            const int64_t c = first + v * kLanes;
-            if (c >= args.outputs) return;
-            const RowNoise* noise = args.noise != nullptr ? args.noise + row + r : nullptr;
-            store_some(
-                y + r * args.outputs + v * kLanes,
-                finish(sums.v[r][v], load(args.bias + c), noise, args.rank, floor, c, args.stride),
-                args.outputs - c);
+            store(spilled + (r * kVecs + v) * kLanes, sums.v[r][v]);
         });
-        return;
+        return finish_last_columns(args, row, kRows, first, spilled, kVecs * kLanes);
     }
     Vec bias[kVecs];
     repeat<kVecs>([&](auto v) EGGROLL_BODY { bias[v] = load(args.bias + first + v * kLanes); });

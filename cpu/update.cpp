@@ -71,6 +71,15 @@ private:
     Scratch memory_;
 };
 
+/// The sums of a tile that `cols` columns of g are left of, out of line.
+__attribute__((noinline)) void add_last_columns(const float* sums, int64_t rows, int64_t width,
+                                                bool first, float* g, int64_t stride,
+                                                int64_t cols) {
+    for (int64_t r = 0; r < rows; ++r, g += stride, sums += width) {
+        for (int64_t c = 0; c < cols; ++c) g[c] = first ? sums[c] : g[c] + sums[c];
+    }
+}
+
 /// One tile of g, which `cols` columns are left of: g = or += Σ_k a[k][row] b[k][col].
 template <int kRows, int kVecs>
 void multiply_tile(const float* a, const float* b, int64_t inner, bool first, float* g,
@@ -78,11 +87,16 @@ void multiply_tile(const float* a, const float* b, int64_t inner, bool first, fl
     Sums<kRows, kVecs> sums;
     clear(sums);
     add_panel_product<Rounding::exact>(a, b, inner, sums);
+    if (cols < kVecs * kLanes) {
+        float spilled[kRows * kVecs * kLanes];
+        for_each_sum<kRows, kVecs>([&](auto r, auto v) EGGROLL_BODY {
+            store(spilled + (r * kVecs + v) * kLanes, sums.v[r][v]);
+        });
+        return add_last_columns(spilled, kRows, kVecs * kLanes, first, g, stride, cols);
+    }
     for_each_sum<kRows, kVecs>([&](auto r, auto v) EGGROLL_BODY {
         float* to = g + r * stride + v * kLanes;
-        const int64_t n = cols - v * kLanes;
-        if (n <= 0) return;
-        store_some(to, first ? sums.v[r][v] : load_some(to, n) + sums.v[r][v], n);
+        store(to, first ? sums.v[r][v] : load(to) + sums.v[r][v]);
     });
 }
 
