@@ -27,15 +27,44 @@ double squared_error(const float* y, const float* target, int64_t n) {
            ((part[4] + part[5]) + (part[6] + part[7]));
 }
 
-/// Rows whose classes are laid side by side, so that the loops run along rows and vectorise.
+/// Rows taken together.
 constexpr int64_t kRows = 64;
+/// From so many classes on the loops run along them; below, along rows.
+constexpr int64_t kManyClasses = 64;
 
-/// −log softmax(row)[label] of `count` <= kRows rows of all members, begun at row `first`;
+/// The largest entry of a row, and the sum of the exponentials of all above it.
+struct ExpSum {
+    float largest;
+    double sum;
+};
+
+/// Of one row of many classes; partial sums in a fixed order.
+ExpSum sum_along(const float* row, int64_t n) {
+    constexpr int64_t kParts = 16;
+    static_assert(kParts <= kManyClasses);
+    float most[kParts], sum[kParts] = {};
+    const int64_t whole = n / kParts * kParts;
+    std::copy_n(row, kParts, most);
+    for (int64_t c = kParts; c < whole; c += kParts) {
+        for (int64_t l = 0; l < kParts; ++l) {
+            most[l] = row[c + l] > most[l] ? row[c + l] : most[l];
+        }
+    }
+    float largest = most[0];
+    for (const float v : most) largest = v > largest ? v : largest;
+    for (int64_t c = whole; c < n; ++c) largest = row[c] > largest ? row[c] : largest;
+    for (int64_t c = 0; c < whole; c += kParts) {
+        for (int64_t l = 0; l < kParts; ++l) sum[l] += exp_of(row[c + l] - largest);
+    }
+    for (int64_t c = whole; c < n; ++c) sum[c - whole] += exp_of(row[c] - largest);
+    double total = 0.0;
+    for (const float part : sum) total += static_cast<double>(part);
+    return {largest, total};
+}
+
+/// Of `count` <= kRows rows of few classes, laid side by side so that the loops run along rows;
 /// `columns` holds n lanes of kRows floats.
-void cross_entropy_rows(const LossArgs& args, int64_t first, int64_t count, float* columns,
-                        double* out) {
-    const int64_t n = args.n;
-    const float* y = args.y + first * n;
+void sum_across(const float* y, int64_t count, int64_t n, float* columns, ExpSum* out) {
     for (int64_t r = 0; r < kRows; ++r) {
         const float* row = y + std::min(r, count - 1) * n;  // the last row fills up the lanes
         for (int64_t c = 0; c < n; ++c) columns[c * kRows + r] = row[c];
@@ -51,32 +80,33 @@ void cross_entropy_rows(const LossArgs& args, int64_t first, int64_t count, floa
     for (int64_t c = 0; c < n; ++c) {
         for (int64_t r = 0; r < kRows; ++r) sum[r] += exp_of(columns[c * kRows + r] - largest[r]);
     }
-    for (int64_t r = 0; r < count; ++r) {
-        const int64_t row = first + r;
-        const int32_t label = args.labels[args.per_member_target ? row : row % args.rows];
-        out[r] =
-            label < 0 || label >= n
-                ? NAN
-                : std::log(static_cast<double>(sum[r])) -
-                      (static_cast<double>(y[r * n + label]) - static_cast<double>(largest[r]));
-    }
+    for (int64_t r = 0; r < count; ++r) out[r] = {largest[r], static_cast<double>(sum[r])};
 }
 
-/// The rows of several members share the lanes, so that a batch of one row is no waste.
+/// The rows of several members are taken together, so that a batch of one row is no waste.
 void cross_entropy(const LossArgs& args) {
-    cpu::Scratch columns(args.n * kRows);
-    const int64_t total = args.members * args.rows;
-    double sum = 0.0;
+    const int64_t n = args.n, total = args.members * args.rows;
+    cpu::Scratch columns(n < kManyClasses ? n * kRows : 0);
+    double loss = 0.0;  // of a member, so far
     for (int64_t first = 0; first < total; first += kRows) {
         const int64_t count = std::min(kRows, total - first);
-        double of_row[kRows];
-        cross_entropy_rows(args, first, count, columns.data(), of_row);
+        const float* y = args.y + first * n;
+        ExpSum sums[kRows];
+        if (n < kManyClasses) {
+            sum_across(y, count, n, columns.data(), sums);
+        } else {
+            for (int64_t r = 0; r < count; ++r) sums[r] = sum_along(y + r * n, n);
+        }
         for (int64_t r = 0; r < count; ++r) {
-            sum += of_row[r];
-            if ((first + r + 1) % args.rows != 0) continue;
-            args.out[(first + r) / args.rows] =
-                static_cast<float>(sum / static_cast<double>(args.rows));
-            sum = 0.0;
+            const int64_t row = first + r;
+            const int32_t label = args.labels[args.per_member_target ? row : row % args.rows];
+            loss += label < 0 || label >= n
+                        ? NAN
+                        : std::log(sums[r].sum) - (static_cast<double>(y[r * n + label]) -
+                                                   static_cast<double>(sums[r].largest));
+            if ((row + 1) % args.rows != 0) continue;
+            args.out[row / args.rows] = static_cast<float>(loss / static_cast<double>(args.rows));
+            loss = 0.0;
         }
     }
 }
