@@ -33,6 +33,11 @@
     X("avx512vp2intersect", __AVX512VP2INTERSECT__, 7, 0, edx, 8) \
     X("avx512fp16", __AVX512FP16__, 7, 0, edx, 23)                \
     X("avxvnni", __AVXVNNI__, 7, 1, eax, 4)                       \
+    X("avxifma", __AVXIFMA__, 7, 1, eax, 23)                      \
+    X("avxvnniint8", __AVXVNNIINT8__, 7, 1, edx, 4)               \
+    X("avxneconvert", __AVXNECONVERT__, 7, 1, edx, 5)             \
+    X("avxvnniint16", __AVXVNNIINT16__, 7, 1, edx, 10)            \
+    X("apx", __APX_F__, 7, 1, edx, 21)                            \
     X("avx512bf16", __AVX512BF16__, 7, 1, eax, 5)                 \
     X("lzcnt", __LZCNT__, 0x80000001, 0, ecx, 5)                  \
     X("sse4a", __SSE4A__, 0x80000001, 0, ecx, 6)                  \

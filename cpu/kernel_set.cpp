@@ -98,7 +98,8 @@ const KernelSet& choose_kernels(const std::string& name) {
     }
     if (name.empty()) {
         throw Error(
-            "[cpu] this library was built for another processor (EGGROLL_NATIVE); this one "
+            "[cpu] this library was built for another processor (EGGROLL_NATIVE, or -march in "
+            "the compiler flags); this one "
             "lacks " +
             missing_features(*sets.front()));
     }

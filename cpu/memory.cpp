@@ -15,8 +15,8 @@ namespace {
 
 constexpr std::align_val_t kAlignment{256};
 constexpr size_t kSmallest = 256;
-/// What a thread keeps for later, if it ever had as much in use at a time; more goes back to the
-/// system. A thread that only releases what others made keeps nothing.
+/// What a thread keeps for later, and no more than about what it had in use at a time: who only
+/// releases what others made keeps nothing. The rest goes back to the system.
 constexpr size_t kKeptBytes = size_t{64} << 20;
 /// Four sizes to an octave, so that at most a quarter of a block is unused.
 constexpr int kSizesPerOctave = 4;

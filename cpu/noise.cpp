@@ -9,20 +9,14 @@
 #include <type_traits>
 #include <utility>
 
-#if defined(__GNUC__) && !defined(__clang__)
-// GCC's AVX-512 header makes an undefined vector by initialising it with itself (GCC PR 105593).
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
 #if defined(__AVX2__) && defined(__FMA__)
 #include <immintrin.h>
 #else
 #include "cpu/fma_sse2.h"
 #endif
 
-// The file reads: vectors, vectors side by side, Philox, groups of blocks, fills. All but the
-// fills has internal linkage: the file is compiled once per instruction set, and no copy may be
-// linked in place of another.
+// The file reads: vectors, vectors side by side, Philox, groups of blocks, fills, factors of
+// rank 4.
 //
 // A word of Philox lives in the low half of a 64-bit lane, where the widening multiply wants it;
 // what is above it is never read. A `Wide` has kLanes such lanes, `Bits` and `Real` have twice as
@@ -623,8 +617,7 @@ private:
     Part part_[kSlots];                                // in the order of the output
 };
 
-// --- Factors of rank 4: a block is a row, and rows become columns
-// ---------------------------------
+// --- Factors of rank 4: a block is a row, rows become columns ----------------------------------
 
 constexpr int kTransposedRows = 2 * kLanes;  // of two groups, a vector of each column
 

@@ -28,18 +28,18 @@ void pack_weights(const float* w, int64_t outputs, int64_t inputs, float* packed
 
 namespace {
 
-static inline Vec add(Vec a, Vec b) {
+inline Vec add(Vec a, Vec b) {
     return fma_vec(a, set1(1.0f), b);
 }
 
 /// What a sum is at least: 0 for ReLU.
-static inline Vec floor_of(bool relu) {
+inline Vec floor_of(bool relu) {
     return set1(relu ? 0.0f : -INFINITY);
 }
 
 /// v + bias + noise at column c, not below `floor`.
-static EGGROLL_INLINE Vec finish(Vec v, Vec bias, const RowNoise* noise, int rank, Vec floor,
-                                 int64_t c, int64_t stride) {
+EGGROLL_INLINE Vec finish(Vec v, Vec bias, const RowNoise* noise, int rank, Vec floor, int64_t c,
+                          int64_t stride) {
     v = add(bias, v);
     if (noise != nullptr) {
         if (noise->eps != nullptr) v = fma_vec(set1(noise->eps_scale), load(noise->eps + c), v);

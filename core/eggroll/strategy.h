@@ -39,7 +39,8 @@ struct Options {
     /// step(fitness_of_one) may call the fitness from several threads at once.
     bool parallel_fitness = false;
     /// Memory for noise that is kept through a generation instead of drawn again for its update and
-    /// for every further pass; 0: none. The bits are the same.
+    /// for every further pass, of weights and biases used by `linear`; 0: none. The bits are the
+    /// same. A Population or Member that is held on to holds that of its generation.
     int64_t factor_cache_bytes = int64_t{8} << 20;
 };
 
