@@ -153,9 +153,11 @@ int main(int argc, char** argv) {
     app.option_defaults()->always_capture_default();
     add_list(app, "--work", works, "forward, or step: forward, shaping and update")
         ->check(CLI::IsMember({"forward", "step"}));
-    add_list(app, "--arch", archs, "MLP: 256x3 (three layers) or 64-128-128-128-10");
+    add_list(app, "--arch", archs, "MLP: 256x3 (three layers) or 64-128-128-128-10")
+        ->check(readable_by(parse_arch));
     add_list(app, "--pop", pops, "population, even")
-        ->check(CLI::Range(int64_t{2}, int64_t{1} << 32));
+        ->check(CLI::Range(int64_t{2}, int64_t{1} << 32))
+        ->check(even);
     add_list(app, "--batch", batches, "rows a member")->check(CLI::Range(1, 1 << 24));
     add_list(app, "--rank", ranks, "rank of the perturbations")->check(CLI::Range(1, 1 << 16));
     add_list(app, "--threads", threads, "0: the library's default")->check(CLI::Range(0, 1024));
@@ -163,8 +165,9 @@ int main(int argc, char** argv) {
     app.add_option("--objective", settings.objective, "fitness of a step")
         ->check(CLI::IsMember({"none", "cross_entropy"}));
     app.add_flag("!--no-plain", settings.plain, "leave the plain side out");
-    app.add_option("--sigma", settings.sigma, "scale of the perturbations");
-    app.add_option("--lr", settings.lr, "learning rate");
+    app.add_option("--sigma", settings.sigma, "scale of the perturbations")
+        ->check(CLI::Range(1e-6f, 1000.0f));
+    app.add_option("--lr", settings.lr, "learning rate")->check(CLI::Range(0.0f, 1000.0f));
     add_repeats(app, settings.repeats);
     app.add_option("--at-least-ms", settings.repeats.at_least_ms,
                    "a repeat is as many generations as take so long")
@@ -172,7 +175,6 @@ int main(int argc, char** argv) {
     app.add_flag("--on-demand", settings.repeats.on_demand,
                  "each repeat waits for a line on stdin, for bench/peers/run");
     return run_main(app, argc, argv, [&] {
-        for (const std::string& arch : archs) parse_arch(arch);
         bool well = true;
         for (const std::string& work : works) {
             for (const std::string& arch : archs) {

@@ -319,7 +319,7 @@ int main(int argc, char** argv) {
                 report(operation, repeats);
                 ++done;
             }
-            if (done == 0) fail("no operation has such a name");
+            if (done == 0) fail("no operation's name begins with \"" + wanted.front() + "\"");
         });
     });
 }

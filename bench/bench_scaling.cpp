@@ -209,9 +209,11 @@ int main(int argc, char** argv) {
     Settings s;
     std::vector<int> threads = {1, 2};
     app.option_defaults()->always_capture_default();
-    app.add_option("--arch", s.arch, "MLP: 64x3 (three layers) or 64-128-10");
-    add_list(app, "--pop", s.pops, "populations of the first two claims")
-        ->check(CLI::Range(int64_t{2}, int64_t{1} << 32));
+    app.add_option("--arch", s.arch, "MLP: 64x3 (three layers) or 64-128-10")
+        ->check(readable_by(parse_arch));
+    add_list(app, "--pop", s.pops, "populations of the first two claims, even")
+        ->check(CLI::Range(int64_t{2}, int64_t{1} << 32))
+        ->check(even);
     add_list(app, "--threads", threads,
              "the first for all populations, the others to compare with it")
         ->check(CLI::Range(1, 1024));
@@ -220,7 +222,6 @@ int main(int argc, char** argv) {
     app.add_option("--rounds", s.rounds, "processes a population")->check(CLI::Range(1, 1000));
     add_repeats(app, s.repeats);
     return run_main(app, argc, argv, [&] {
-        parse_arch(s.arch);
         s.threads = threads.front();
         bool well = population(s);
         for (size_t i = 1; i < threads.size(); ++i) {

@@ -23,7 +23,9 @@ int64_t parse_extent(const std::string& text, const std::string& arch) {
     const auto [stop, error] = std::from_chars(text.data(), end, value);
     if (error != std::errc() || stop != end || value < 1 || value > 1 << 20) {
         throw std::invalid_argument("architecture \"" + arch +
-                                    "\" is neither like 256x3 nor like 64-128-10");
+                                    "\" is neither like 256x3 nor like 64-128-10, numbers from 1 "
+                                    "to " +
+                                    std::to_string(1 << 20));
     }
     return value;
 }

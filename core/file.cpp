@@ -75,6 +75,7 @@ public:
             });
         } while (descriptor_ < 0 && errno == EEXIST);
         if (descriptor_ < 0) fail("cannot create a file in its directory", errno);
+        keep_mode();
     }
 
     ~TemporaryFile() {
@@ -106,6 +107,18 @@ public:
     }
 
 private:
+    /// Who may read a file may read what takes its place, and nobody else.
+    void keep_mode() {
+        struct stat old = {};
+        if (::stat(target_.c_str(), &old) < 0) return;  // it is new
+        if (::fchmod(descriptor_, old.st_mode & 07777) < 0) {
+            const int error = errno;
+            ::close(std::exchange(descriptor_, -1));
+            ::unlink(name_.c_str());
+            fail("cannot keep its permissions", error);
+        }
+    }
+
     [[noreturn]] void fail(const char* what, int error) const {
         fail_at(caller_, path_, std::string(what) + ": " + message_of(error));
     }

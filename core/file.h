@@ -37,9 +37,10 @@ using WriteBytes = std::function<void(std::span<const std::byte>)>;
 
 /// Writes a file that appears whole or not at all: `content` writes to a temporary file in the same
 /// directory, which is synced and renamed over `path`. Its mode is what the umask leaves of 0666; a
-/// symbolic link to a file keeps pointing to it. On any failure the temporary file is removed, what
-/// `path` held before is still there, and an Error `[caller] "path": reason` is thrown; an
-/// exception of `content` passes through.
+/// symbolic link to a file keeps pointing to it, and a file that is replaced leaves its
+/// permissions. On any failure the temporary file is removed, what `path` held before is still
+/// there, and an Error `[caller] "path": reason` is thrown; an exception of `content` passes
+/// through.
 void write_file_atomically(const char* caller, const std::filesystem::path& path,
                            const std::function<void(const WriteBytes&)>& content);
 

@@ -18,6 +18,17 @@ static inline float multiply_add(float a, float b, float c) {
 #endif
 }
 
+/// eʳ within 1 ulp for |r| <= ln2/2.
+static inline float exp_near_zero(float r) {
+    float p = 1.0f / 5040;  // Taylor: the next term is below 6e-9
+    p = multiply_add(p, r, 1.0f / 720);
+    p = multiply_add(p, r, 1.0f / 120);
+    p = multiply_add(p, r, 1.0f / 24);
+    p = multiply_add(p, r, 1.0f / 6);
+    p = multiply_add(p, r, 0.5f);
+    return multiply_add(p * r, r, r) + 1.0f;
+}
+
 /// eˣ within 1.1 ulp where the result is normal, +inf above 88.73, 0
 /// below -104; NaN stays NaN. Plain operations, so that loops over it vectorise.
 static inline float exp_of(float x) {
@@ -28,13 +39,7 @@ static inline float exp_of(float x) {
     const float n = shifted - kRound;
     float r = multiply_add(n, -0.693145752f, x);  // ln 2 in two parts, the first exact in n
     r = multiply_add(n, -1.42860677e-6f, r);
-    float p = 1.0f / 5040;  // Taylor: |r| <= ln2/2, the next term is below 6e-9
-    p = multiply_add(p, r, 1.0f / 720);
-    p = multiply_add(p, r, 1.0f / 120);
-    p = multiply_add(p, r, 1.0f / 24);
-    p = multiply_add(p, r, 1.0f / 6);
-    p = multiply_add(p, r, 0.5f);
-    p = multiply_add(p * r, r, r) + 1.0f;
+    const float p = exp_near_zero(r);
     // 2ⁿ in two factors, each a normal number, so that overflow and underflow happen by themselves.
     uint32_t bits;
     std::memcpy(&bits, &shifted, sizeof bits);
@@ -46,6 +51,24 @@ static inline float exp_of(float x) {
     std::memcpy(&a, &low, sizeof a);
     std::memcpy(&b, &high, sizeof b);
     return p * a * b;
+}
+
+/// eˣ for x <= 0 within 1.1 ulp, but at least 2^-125: what a sum that has a 1 in it takes. NaN
+/// stays NaN. Two thirds of the operations.
+static inline float exp_in_sum(float x) {
+    constexpr float kRound =
+        12582912.0f + 127;  // puts n + 127, the exponent of 2ⁿ, in the low bits
+    x = x < -86.6f ? -86.6f : x;
+    const float shifted = multiply_add(x, 1.44269504f, kRound);
+    const float n = shifted - kRound;
+    float r = multiply_add(n, -0.693145752f, x);
+    r = multiply_add(n, -1.42860677e-6f, r);
+    uint32_t bits;
+    std::memcpy(&bits, &shifted, sizeof bits);
+    bits <<= 23;
+    float power;
+    std::memcpy(&power, &bits, sizeof power);
+    return exp_near_zero(r) * power;
 }
 
 }  // namespace eggroll::EGGROLL_CPU_NS

@@ -98,9 +98,7 @@ const KernelSet& choose_kernels(const std::string& name) {
     }
     if (name.empty()) {
         throw Error(
-            "[cpu] this library was built for another processor (EGGROLL_NATIVE, or -march in "
-            "the compiler flags); this one "
-            "lacks " +
+            "[cpu] this library was built for another processor (EGGROLL_NATIVE); this one lacks " +
             missing_features(*sets.front()));
     }
     throw Error("[EGGROLL_CPU_ISA] must be one of " + names + " but is \"" + name + "\"");

@@ -54,9 +54,9 @@ ExpSum sum_along(const float* row, int64_t n) {
     for (const float v : most) largest = v > largest ? v : largest;
     for (int64_t c = whole; c < n; ++c) largest = row[c] > largest ? row[c] : largest;
     for (int64_t c = 0; c < whole; c += kParts) {
-        for (int64_t l = 0; l < kParts; ++l) sum[l] += exp_of(row[c + l] - largest);
+        for (int64_t l = 0; l < kParts; ++l) sum[l] += exp_in_sum(row[c + l] - largest);
     }
-    for (int64_t c = whole; c < n; ++c) sum[c - whole] += exp_of(row[c] - largest);
+    for (int64_t c = whole; c < n; ++c) sum[c - whole] += exp_in_sum(row[c] - largest);
     double total = 0.0;
     for (const float part : sum) total += static_cast<double>(part);
     return {largest, total};
@@ -78,7 +78,8 @@ void sum_across(const float* y, int64_t count, int64_t n, float* columns, ExpSum
         }
     }
     for (int64_t c = 0; c < n; ++c) {
-        for (int64_t r = 0; r < kRows; ++r) sum[r] += exp_of(columns[c * kRows + r] - largest[r]);
+        for (int64_t r = 0; r < kRows; ++r)
+            sum[r] += exp_in_sum(columns[c * kRows + r] - largest[r]);
     }
     for (int64_t r = 0; r < count; ++r) out[r] = {largest[r], static_cast<double>(sum[r])};
 }

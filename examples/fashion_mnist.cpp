@@ -268,11 +268,11 @@ int main(int argc, char** argv) {
     app.add_option("--data", settings.data, "folder of the four gzipped IDX files");
     app.add_option("--out", settings.out, "folder for curve.csv, curve.png, model.safetensors");
     app.add_option("--seconds", settings.seconds, "end sooner, after so much training; 0: never")
-        ->check(CLI::NonNegativeNumber);
-    app.add_option("--batch", settings.batch, "images a generation")->check(CLI::PositiveNumber);
+        ->check(CLI::Range(0.0, 1e9));
+    app.add_option("--batch", settings.batch, "images a generation")->check(examples::at_least(1));
     app.add_option("--hidden", settings.hidden, "widths of the hidden layers: 128 or 256,128")
         ->delimiter(',')
-        ->check(CLI::PositiveNumber);
+        ->check(examples::at_least(1));
     app.add_option("--fitness", settings.fitness, "what members are scored by")
         ->check(CLI::IsMember({"cross_entropy", "accuracy"}));
     app.add_option("--optimizer", settings.optimizer)
@@ -283,9 +283,9 @@ int main(int argc, char** argv) {
     app.add_option("--lr-final", settings.lr_final, "factor at the last generation (cosine)");
     app.add_option("--sigma-decay", settings.sigma_decay, "factor of sigma a generation");
     app.add_option("--validation", settings.validation, "images held out of the training set")
-        ->check(CLI::NonNegativeNumber);
+        ->check(examples::at_least(0));
     app.add_option("--eval-every", settings.eval_every, "generations between tests")
-        ->check(CLI::PositiveNumber);
+        ->check(examples::at_least(1));
     app.add_flag("--quick", settings.quick,
                  "seconds instead of minutes: --steps " + std::to_string(kQuickSteps));
     return examples::run_main(app, settings, argc, argv, [&] {

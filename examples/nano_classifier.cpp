@@ -166,7 +166,7 @@ int main(int argc, char** argv) {
     app.add_option("--fitness", fitness, "accuracy, or nll: the mean log probability of the truth")
         ->check(CLI::IsMember({"accuracy", "nll"}));
     app.add_option("--seeds", seeds, "train from that many seeds, counted on from --seed")
-        ->check(CLI::PositiveNumber);
+        ->check(examples::at_least(1));
 
     return examples::run_main(app, flags, argc, argv, [&] {
         const uint64_t first = options.seed;

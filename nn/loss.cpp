@@ -13,6 +13,12 @@ using detail::TensorAccess;
 
 namespace {
 
+/// "(4,3)", or of a per-member tensor "(5,4,3), (4,3) each member".
+std::string described(const Tensor& x) {
+    return to_string(x.shape()) +
+           (x.is_per_member() ? ", " + to_string(x.part_shape()) + " each member" : "");
+}
+
 /// `rows` is the part of y that the target must match: all of it, or all but the classes.
 Tensor per_member_loss(const char* name, detail::Loss kind, const Tensor& y, const Tensor& target) {
     const bool labels = kind != detail::Loss::mse;
@@ -21,10 +27,9 @@ Tensor per_member_loss(const char* name, detail::Loss kind, const Tensor& y, con
     if (labels && has_classes) rows.pop_back();
     if (y.size() == 0 || (labels && !has_classes) || target.part_shape() != rows ||
         (target.is_per_member() && target.members() != y.members())) {
-        throw Error(std::string("[") + name + "] y is " + to_string(y.shape()) +
-                    (y.is_per_member() ? " per member" : "") + " but the " +
-                    (labels ? "labels are " : "target is ") + to_string(target.shape()) +
-                    (target.is_per_member() ? " per member" : ""));
+        throw Error(std::string("[") + name + "] y is " + described(y) + " but the " +
+                    (labels ? "labels are " : "target is ") + described(target) +
+                    (y.size() == 0 ? ": there is nothing to take a mean of" : ""));
     }
     const Dtype wanted = labels ? Dtype::i32 : Dtype::f32;
     if (target.dtype() != wanted || y.dtype() != Dtype::f32) {

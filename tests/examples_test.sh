@@ -59,6 +59,12 @@ done
 refused 2 --fitness "$bin/nano_classifier" --fitness luck
 refused 1 pop_size "$bin/nano_classifier" --pop-size 63
 
+# What does not arrive is told.
+got=0
+"$bin/own_layer" --steps 2 >/dev/full 2>err || got=$?
+[ "$got" -eq 1 ] || fail "own_layer says nothing of a full disk behind its stdout" err
+grep -q "cannot write to stdout" err || fail "own_layer does not say what failed" err
+
 json "example accuracy steps seed" "$bin/nano_classifier" --steps 2 --json
 json "example accuracy steps seed" "$bin/own_layer" --steps 2 --json
 grep -q . err && fail "own_layer writes on stderr" err

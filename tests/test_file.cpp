@@ -88,6 +88,18 @@ TEST_CASE("file: the umask decides the mode") {
     CHECK((status.st_mode & 07777) == 0640);
 }
 
+TEST_CASE("file: who may read a file may read what takes its place, and nobody else") {
+    const TempDirectory directory("file-mode");
+    for (const mode_t mode : {0600, 0640, 0755}) {
+        write_text(directory / "out", "old");
+        REQUIRE(::chmod((directory / "out").c_str(), mode) == 0);
+        write_text(directory / "out", "new");
+        struct stat status = {};
+        REQUIRE(::stat((directory / "out").c_str(), &status) == 0);
+        CHECK((status.st_mode & 07777) == mode);
+    }
+}
+
 TEST_CASE("file: a link keeps pointing to what is written") {
     const TempDirectory directory("file-link");
     write_text(directory / "target", "old");

@@ -12,7 +12,7 @@
 
 namespace eggroll {
 
-/// Version of the mapping from streams to numbers; every checkpoint stores it. It changes when any
+/// Version of the mapping from streams to numbers, for whoever stores a seed. It changes when any
 /// bit of any stream changes.
 inline constexpr int kNoiseVersion = 1;
 
@@ -36,7 +36,7 @@ EGGROLL_API std::array<uint32_t, 4> philox4x32(std::array<uint32_t, 4> counter,
 EGGROLL_API void fill_words(const NoiseStream& stream, uint64_t first, std::span<uint32_t> out);
 
 /// Standard normals first, first + 1, ... of a stream, by Box-Muller from the words in cuRAND's
-/// arrangement; finite, at most 6.76 in size, and the same bits on every machine and device.
+/// arrangement; finite, at most 6.764 in size, and the same bits on every machine and device.
 /// Throws Error past element 2^34.
 EGGROLL_API void fill_normal(const NoiseStream& stream, uint64_t first, std::span<float> out);
 

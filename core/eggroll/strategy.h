@@ -28,7 +28,7 @@ struct Options {
     int rank = 4;                   // R; a matrix (O,I) uses r = min(R, O, I)
     uint64_t seed = 0;              // names all noise of the run; 0 is a seed like any other
     bool antithetic = true;         // members 2j and 2j+1 are + and − of the same noise
-    bool normalize_fitness = true;  // (f − mean)/std; else f − mean
+    bool normalize_fitness = true;  // (f − mean)/std if std > 1e-8; else f − mean
     /// Which parameters are trained, by name and value; empty: all. Freezing one changes nobody
     /// else's noise.
     std::function<bool(const std::string&, const Tensor&)> param_filter = {};

@@ -7,8 +7,10 @@
 #include <CLI/CLI.hpp>
 
 #include <cstdint>
+#include <cstdio>
 #include <exception>
 #include <iostream>
+#include <stdexcept>
 #include <string>
 
 namespace examples {
@@ -20,11 +22,16 @@ struct CommonFlags {
     bool json = false;
 };
 
+/// A whole number from `least` on.
+inline CLI::Range at_least(int64_t least) {
+    return CLI::Range(least, int64_t{1} << 62);
+}
+
 /// Adds --steps --pop-size --sigma --lr --rank --seed --threads --json. The values found in `flags`
 /// and `options` are the defaults that --help shows.
 inline void add_common_flags(CLI::App& app, CommonFlags& flags, eggroll::Options& options) {
     app.option_defaults()->always_capture_default();
-    app.add_option("--steps", flags.steps, "generations")->check(CLI::NonNegativeNumber);
+    app.add_option("--steps", flags.steps, "generations")->check(at_least(0));
     app.add_option("--pop-size", options.pop_size, "members of the population, an even number");
     app.add_option("--sigma", options.sigma, "scale of the perturbations");
     app.add_option("--lr", options.lr, "learning rate");
@@ -47,9 +54,12 @@ int run_main(CLI::App& app, const CommonFlags& flags, int argc, char** argv, Bod
         app.parse(argc, argv);
         if (flags.threads > 0) eggroll::set_num_threads(flags.threads);
         body();
+        if (!std::cout.flush() || std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+            throw std::runtime_error("cannot write to stdout");
+        }
         return 0;
     } catch (const CLI::Success& help) {
-        return app.exit(help);
+        return app.exit(help, std::cout, std::cerr) != 0 || !std::cout.flush() ? 1 : 0;
     } catch (const CLI::ParseError& error) {
         std::cerr << "error: " << error.what() << " (--help lists the options)" << std::endl;
         return 2;
