@@ -36,9 +36,11 @@ struct Members {
     bool antithetic = true;
 
     /// Noise stream of a member: two neighbours share one when antithetic.
-    int64_t pair_of(int64_t member) const { return antithetic ? member / 2 : member; }
+    constexpr int64_t pair_of(int64_t member) const { return antithetic ? member / 2 : member; }
     /// Sign its noise carries.
-    float sign_of(int64_t member) const { return antithetic && member % 2 == 1 ? -1.0f : 1.0f; }
+    constexpr float sign_of(int64_t member) const {
+        return antithetic && member % 2 == 1 ? -1.0f : 1.0f;
+    }
 };
 
 /// Rows of kept noise are padded with zeros to a multiple of this.
@@ -164,6 +166,9 @@ struct PlanArgs {
 using ChunkFunction = void (*)(void* context, int64_t chunk);
 
 struct Backend {
+    /// Whether `linear` and `update` make use of KeptNoise.
+    bool keeps_noise;
+
     // Memory: aligned to 256 bytes, from a pool.
     void* (*allocate)(size_t bytes);
     void (*release)(void* memory, size_t bytes);
@@ -193,9 +198,10 @@ struct Backend {
     void (*linear)(const LinearArgs& args);
     /// y (V,n) = b + s σ ε.
     void (*perturb_vector)(const Members& members, const Operand& b, int64_t n, float* y);
-    /// y (V,B,E) = table_p[ids]; ids (B), or (V,B) when own_ids. Ids were checked.
-    void (*embedding)(const Members& members, const Operand& table, const int32_t* ids,
-                      bool own_ids, int64_t batch, int64_t cols, float* y);
+    /// y (V,B,E) = table_p[ids] of a table (rows,E); ids (B), or (V,B) when own_ids. Ids on the
+    /// host were checked; elsewhere one outside 0..rows-1 gives NaN.
+    void (*embedding)(const Members& members, const Operand& table, int64_t rows,
+                      const int32_t* ids, bool own_ids, int64_t batch, int64_t cols, float* y);
 
     // Unperturbed operations.
     void (*unary)(Unary kind, const float* x, float* y, int64_t n);

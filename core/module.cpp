@@ -8,6 +8,7 @@
 
 namespace eggroll::nn {
 
+using detail::Storage;
 using detail::TensorAccess;
 
 namespace {
@@ -74,7 +75,11 @@ void Module::copy_from(const Module& other) {
                         theirs[i].name + "\" " + to_string(theirs[i].value.shape()));
         }
     }
-    for (size_t i = 0; i < own.size(); ++i) own[i].value.assign(theirs[i].value);
+    for (size_t i = 0; i < own.size(); ++i) {
+        Storage& storage = *TensorAccess::storage(own[i].value);
+        if (!storage.written) storage.move_to(theirs[i].value.device());
+        own[i].value.assign(theirs[i].value);
+    }
 }
 
 std::unique_ptr<Module> Module::clone() const {

@@ -175,7 +175,7 @@ Tensor embedding(const Tensor& ids, const Tensor& table, const View& view) {
     Tensor y =
         TensorAccess::make(with_members(members, part), table.device(), Dtype::f32, members > 0);
     TensorAccess::backend(table).embedding(
-        operand.perturbed ? ViewAccess::members(view) : detail::Members{}, operand,
+        operand.perturbed ? ViewAccess::members(view) : detail::Members{}, operand, rows,
         TensorAccess::ints(ids), ids.is_per_member(), batch, cols, TensorAccess::floats(y));
     return y;
 }

@@ -17,7 +17,7 @@ int64_t UpdateStep::index() const {
 }
 
 struct detail::OptimizerAccess {
-    static const GenerationBlock& block(const UpdateStep& step) { return *step.block_; }
+    static const GenerationBlock& block(const UpdateStep& step) { return *step.in_backend_; }
 };
 
 Optimizer::~Optimizer() = default;

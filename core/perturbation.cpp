@@ -45,14 +45,16 @@ Tensor full_noise(const Shape& shape, float sigma, const NoiseStream& stream) {
     return noise * sigma;
 }
 
-Tensor detail::member_value(const TableEntry& entry, const Members& members, int64_t member) {
+Tensor detail::member_value(const TableEntry& entry, const GenerationBlock& block, bool antithetic,
+                            int64_t member) {
     const Tensor value = entry.parameter.value.to(Device::cpu());
     if (!entry.perturbed) return value;
-    const NoiseStream stream{.seed = members.block->seed,
+    const Members members{nullptr, member, 1, antithetic};
+    const NoiseStream stream{.seed = block.seed,
                              .parameter = entry.index,
                              .pair = static_cast<uint32_t>(members.pair_of(member)),
-                             .generation = members.block->generation};
-    const float sigma = members.sign_of(member) * members.block->sigma;
+                             .generation = block.generation};
+    const float sigma = members.sign_of(member) * block.sigma;
     const NoiseShape& noise = entry.parameter.noise;
     if (!noise.is_matrix()) return value + full_noise(value.shape(), sigma, stream);
     return value + low_rank_noise({noise.rows, noise.cols}, entry.rank, sigma, stream)

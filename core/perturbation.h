@@ -6,6 +6,7 @@
 namespace eggroll::detail {
 
 /// A parameter as one member sees it, on the host: W + s σ/√r A Bᵀ, or b + s σ ε.
-Tensor member_value(const TableEntry& entry, const Members& members, int64_t member);
+Tensor member_value(const TableEntry& entry, const GenerationBlock& block, bool antithetic,
+                    int64_t member);
 
 }  // namespace eggroll::detail

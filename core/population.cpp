@@ -40,8 +40,8 @@ Tensor as_members(const Tensor& y, int64_t count) {
 
 }  // namespace
 
-Members Generation::members(int64_t first, int64_t count) const {
-    return {&block, first, count, strategy.options.antithetic};
+const GenerationBlock* Generation::backend_block() const {
+    return static_cast<const GenerationBlock*>(TensorAccess::raw(block_memory));
 }
 
 const Strategy& Generation::opened(const char* caller) const {
@@ -64,6 +64,15 @@ int64_t Strategy::widest() const {
     return widest;
 }
 
+const Backend& Strategy::backend_at(const char* caller, const Tensor& x) const {
+    const Device own = device();
+    if (x.device() != own) {
+        throw Error(std::string("[") + caller + "] x " + to_string(x.shape()) + " is on " +
+                    x.device().name() + " but the parameters are on " + own.name());
+    }
+    return backend_of(own);
+}
+
 void Strategy::evaluate(const Generation& generation, const Tensor& x,
                         const Consume& consume) const {
     const int64_t pop_size = options.pop_size;
@@ -72,14 +81,14 @@ void Strategy::evaluate(const Generation& generation, const Tensor& x,
                     " is per-member with a leading axis of " + std::to_string(x.members()) +
                     " but the population has " + std::to_string(pop_size) + " members");
     }
-    const Backend& backend = backend_of(x.device());
+    const Backend& backend = backend_at("forward", x);
     const Shape part = x.part_shape();
     const int64_t columns = part.empty() ? 1 : std::max<int64_t>(part.back(), 1);
     const int64_t chunk =
         backend.plan_chunk({.pop_size = pop_size,
                             .rows = element_count(part) / columns,
                             .widest = x.is_per_member() ? std::max(widest(), columns) : widest()});
-    Scope scope(table, generation.block, options.antithetic);
+    Scope scope(table, *generation.backend_block(), options.antithetic);
     scope.input = x;
     scope.kept = &kept_;
     scope.noise = &generation.noise;
@@ -131,7 +140,8 @@ Tensor Strategy::forward_member(const Generation& generation, const Tensor& x,
         throw Error("[Member] x " + to_string(x.shape()) +
                     " is per-member, but one member takes an input of its own");
     }
-    Scope scope(table, generation.block, options.antithetic);
+    backend_at("Member", x);
+    Scope scope(table, *generation.backend_block(), options.antithetic);
     scope.noise = &generation.noise;
     const Tensor y = model.forward(x, ViewAccess::make(scope, member, 1));
     return y.is_per_member() ? TensorAccess::with_shape(y, y.part_shape(), false) : y;
@@ -157,7 +167,7 @@ void Strategy::copy_member(const Generation& generation, int64_t member, nn::Mod
                 "[copy_to] the model is the one that is being trained: copy the member into a "
                 "clone");
         }
-        values.push_back(member_value(entries[i], generation.members(member, 1), member));
+        values.push_back(member_value(entries[i], generation.block, options.antithetic, member));
     }
     for (size_t i = 0; i < entries.size(); ++i) to[i].value.assign(values[i]);
 }

@@ -149,6 +149,19 @@ void Strategy::require_closed(const char* caller) const {
     }
 }
 
+Device Strategy::device() const {
+    const Parameter& first = table.entries().front().parameter;
+    for (const TableEntry& entry : table.entries()) {
+        const Parameter& other = entry.parameter;
+        if (other.value.device() != first.value.device()) {
+            throw Error("[Eggroll] parameter \"" + first.name + "\" is on " +
+                        first.value.device().name() + " but \"" + other.name + "\" on " +
+                        other.value.device().name());
+        }
+    }
+    return first.value.device();
+}
+
 // --- Asking -------------------------------------------------------------------------------------
 
 float Strategy::scheduled(const char* name, float base, const Schedule& schedule,
@@ -173,9 +186,20 @@ std::shared_ptr<Generation> Strategy::ask() {
                     .sigma = scheduled("sigma", sigma, options.sigma_schedule, false),
                     .lr = scheduled("lr", lr, options.lr_schedule, true),
                     .updates = updates_};
-    fresh->noise =
-        NoiseCache(table, options.antithetic ? options.pop_size / 2 : options.pop_size,
-                   options.factor_cache_bytes, table.entries()[0].parameter.value.device(), kept_);
+    const Device where = device();
+    const Backend& backend = backend_of(where);
+    constexpr int64_t kElements = sizeof(GenerationBlock) / 4;
+    static_assert(sizeof(GenerationBlock) % 4 == 0);
+    static constexpr char kOwner = 0;
+    fresh->block_memory = kept_.take(&kOwner, {kElements}, where, Dtype::i32);
+    backend.copy_from_host(TensorAccess::raw(fresh->block_memory), &fresh->block,
+                           sizeof(GenerationBlock));
+    fresh->noise = NoiseCache(table, options.antithetic ? options.pop_size / 2 : options.pop_size,
+                              backend.keeps_noise ? options.factor_cache_bytes : 0, where, kept_);
+    // The model may have moved since the last generation.
+    for (std::vector<Tensor>& states : state_) {
+        for (Tensor& state : states) state = state.to(where);
+    }
     return open_ = std::move(fresh);
 }
 
@@ -210,11 +234,16 @@ Report Strategy::tell(std::span<const float> values) {
         throw Error("[tell] " + std::to_string(values.size()) + " fitnesses for a population of " +
                     std::to_string(options.pop_size));
     }
-    const Device device = table.entries()[0].parameter.value.device();
-    const Backend& backend = backend_of(device);
-    const Tensor fitness = Tensor::from({options.pop_size}, values).to(device);
+    const Device where = device();
+    if (where != open->block_memory.device()) {
+        throw Error("[tell] generation " + std::to_string(completed) + " was asked for on " +
+                    open->block_memory.device().name() + " but the parameters are on " +
+                    where.name() + " now");
+    }
+    const Backend& backend = backend_of(where);
+    const Tensor fitness = Tensor::from({options.pop_size}, values).to(where);
     Tensor weights =
-        TensorAccess::make({options.antithetic ? options.pop_size / 2 : options.pop_size}, device);
+        TensorAccess::make({options.antithetic ? options.pop_size / 2 : options.pop_size}, where);
     const FitnessStats stats = backend.shape_fitness({.fitness = TensorAccess::floats(fitness),
                                                       .pop_size = options.pop_size,
                                                       .antithetic = options.antithetic,
@@ -237,7 +266,7 @@ std::vector<Tensor> Strategy::ascent_direction(const Generation& open,
         const bool matrix = entry.rank > 0;
         Tensor g = TensorAccess::make(value.shape(), value.device());
         const Backend& backend = TensorAccess::backend(g);
-        backend.update({.block = &open.block,
+        backend.update({.block = open.backend_block(),
                         .weights = TensorAccess::floats(weights),
                         .streams = weights.size(),
                         .pop_size = options.pop_size,
@@ -274,7 +303,7 @@ void Strategy::require_kept(const TableEntry& entry, const Change& change) const
 
 void Strategy::update(const Generation& open, const Tensor& weights) {
     const std::vector<Tensor> directions = ascent_direction(open, weights);
-    const UpdateStep step(open.block);
+    const UpdateStep step(open.block, *open.backend_block());
     std::vector<Change> changes(directions.size());
     for (size_t i = 0; i < directions.size(); ++i) {
         const TableEntry& entry = table.entries()[i];

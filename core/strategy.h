@@ -15,12 +15,14 @@ struct Generation {
     explicit Generation(Strategy& of) : strategy(of) {}
 
     Strategy& strategy;
-    GenerationBlock block;  // on the host; the CPU backend reads it here
+    GenerationBlock block;  // as the host sees it
+    Tensor block_memory;    // the same in the backend's memory
     NoiseCache noise;
     std::chrono::steady_clock::time_point begin = std::chrono::steady_clock::now();
     std::atomic<bool> open{true};
 
-    Members members(int64_t first, int64_t count) const;
+    /// In the backend's memory.
+    const GenerationBlock* backend_block() const;
     /// Throws Error when the generation has been told or abandoned.
     const Strategy& opened(const char* caller) const;
 };
@@ -85,6 +87,11 @@ private:
     void require_closed(const char* caller) const;
     /// Largest extent of the activations the parameters suggest.
     int64_t widest() const;
+
+    /// Where the parameters are; throws Error unless all are in one place.
+    Device device() const;
+    /// Of that device; throws Error unless x is there too.
+    const Backend& backend_at(const char* caller, const Tensor& x) const;
 
     mutable KeptMemory kept_;  // of outputs and of what chunks share
     int64_t updates_ = 0;

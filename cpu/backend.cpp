@@ -21,6 +21,7 @@ void copy(void* to, const void* from, size_t bytes) {
 
 detail::Backend cpu::backend_of(const KernelSet& kernels) {
     detail::Backend table{};
+    table.keeps_noise = true;
     table.allocate = allocate;
     table.release = release;
     table.copy_from_host = copy;

@@ -20,8 +20,8 @@ void linear(const LinearArgs& args);
 
 // parameter.cpp
 void perturb_vector(const Members& members, const Operand& b, int64_t n, float* y);
-void embedding(const Members& members, const Operand& table, const int32_t* ids, bool own_ids,
-               int64_t batch, int64_t cols, float* y);
+void embedding(const Members& members, const Operand& table, int64_t rows, const int32_t* ids,
+               bool own_ids, int64_t batch, int64_t cols, float* y);
 
 // elementwise.cpp
 void fill(float* to, float value, int64_t n);

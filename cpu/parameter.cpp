@@ -26,8 +26,8 @@ void perturb_vector(const Members& members, const Operand& b, int64_t n, float* 
     }
 }
 
-void embedding(const Members& members, const Operand& table, const int32_t* ids, bool own_ids,
-               int64_t batch, int64_t cols, float* y) {
+void embedding(const Members& members, const Operand& table, int64_t, const int32_t* ids,
+               bool own_ids, int64_t batch, int64_t cols, float* y) {
     const auto copy_row = [&](int64_t id, float* to) {
         std::memcpy(to, table.value + id * cols, static_cast<size_t>(cols) * sizeof(float));
     };

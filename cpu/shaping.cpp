@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include "core/fixed_order.h"
 #include "cpu/kernels.h"
 #include "cpu/memory.h"
 
@@ -12,17 +13,26 @@ bool is_finite(float x) {
     return x - x == 0.0f;
 }
 
-/// Statistics of the finite members, in double and in the order of members.
+/// Sum of f(p) in double over all members, in the order of core/fixed_order.h.
+template <class F>
+double sum_of(int64_t n, F f) {
+    double lane[kFitnessLanes] = {};
+    for (int64_t p = 0; p < n; ++p) lane[p % kFitnessLanes] += f(p);
+    for (int half = kFitnessLanes / 2; half > 0; half /= 2) {
+        for (int l = 0; l < half; ++l) lane[l] += lane[l + half];
+    }
+    return lane[0];
+}
+
+/// Statistics of the finite members.
 FitnessStats statistics(const float* fitness, int64_t n) {
     FitnessStats stats;
-    double sum = 0.0;
     for (int64_t p = 0; p < n; ++p) {
         if (!is_finite(fitness[p])) {
             ++stats.non_finite;
             continue;
         }
         const auto f = static_cast<double>(fitness[p]);
-        sum += f;
         if (stats.best_member < 0 || f > stats.best) {
             stats.best = f;
             stats.best_member = p;
@@ -34,13 +44,15 @@ FitnessStats statistics(const float* fitness, int64_t n) {
         stats.mean = stats.best = stats.worst = stats.std = NAN;
         return stats;
     }
-    stats.mean = sum / static_cast<double>(count);
-    double squares = 0.0;
-    for (int64_t p = 0; p < n; ++p) {
-        if (!is_finite(fitness[p])) continue;
+    const auto finite = [&](int64_t p, double value) {
+        return is_finite(fitness[p]) ? value : 0.0;
+    };
+    stats.mean = sum_of(n, [&](int64_t p) { return finite(p, static_cast<double>(fitness[p])); }) /
+                 static_cast<double>(count);
+    const double squares = sum_of(n, [&](int64_t p) {
         const double d = static_cast<double>(fitness[p]) - stats.mean;
-        squares += d * d;
-    }
+        return finite(p, d * d);
+    });
     stats.std = count > 1 ? std::sqrt(squares / static_cast<double>(count - 1)) : 0.0;
     return stats;
 }
@@ -58,11 +70,9 @@ FitnessStats shape_fitness(const ShapingArgs& args) {
     };
     double mean = stats.mean, std = stats.std;
     if (stats.non_finite > 0) {
-        double sum = 0.0, squares = 0.0;
-        for (int64_t p = 0; p < n; ++p) sum += value(p);
-        mean = sum / static_cast<double>(n);
-        for (int64_t p = 0; p < n; ++p) squares += (value(p) - mean) * (value(p) - mean);
-        std = std::sqrt(squares / static_cast<double>(n - 1));
+        mean = sum_of(n, value) / static_cast<double>(n);
+        const auto square = [&](int64_t p) { return (value(p) - mean) * (value(p) - mean); };
+        std = std::sqrt(sum_of(n, square) / static_cast<double>(n - 1));
     }
     const double scale = args.normalize && std > 1e-8 ? 1.0 / std : 1.0;
     const auto shaped = [&](int64_t p) { return (value(p) - mean) * scale; };

@@ -6,6 +6,7 @@
 // the sum, in rising order, of chains of kChain fused multiply-adds in rising order. All of that
 // follows from the shape alone: neither the number of threads nor the instruction set changes a
 // bit.
+#include "core/fixed_order.h"
 #include "cpu/kept_noise.h"
 #include "cpu/kernels.h"
 #include "cpu/memory.h"
@@ -23,9 +24,7 @@ using cpu::Scratch;
 
 namespace {
 
-constexpr int64_t kChain = 256;            // streams × rank between two additions to g
 constexpr int64_t kPanelFloats = 1 << 19;  // factors of a panel, if that is no less than a chain
-constexpr int64_t kLongestPanel = 4096;    // streams × rank
 constexpr int64_t kDrawn = 16;             // of them drawn at a time
 constexpr int64_t kBlockRows = 48, kBlockCols = 64;  // of g: a thread's portion
 
@@ -117,7 +116,7 @@ public:
           rank_(args.rank),
           width_(args.cols <= kLanes ? kLanes : kTileCols),
           streams_(std::max<int64_t>(1, kDrawn / rank_)),
-          panel_(panel_streams()),
+          panel_(panel_streams(args.rows, args.cols, args.rank, args.streams)),
           a_(args.rows, kTileRows, panel_ * rank_),
           b_(args.cols, width_, panel_ * rank_) {}
 
@@ -136,15 +135,6 @@ public:
     }
 
 private:
-    /// Streams of a panel, of which a whole number is drawn at a time. Chains end with it, so it
-    /// may not depend on the width of registers.
-    int64_t panel_streams() const {
-        const int64_t sizes = args_.rows + args_.cols;
-        const int64_t inner =
-            std::clamp(kPanelFloats / sizes / kChain * kChain, kChain, kLongestPanel);
-        return round_up(std::min(args_.streams, std::max<int64_t>(inner / rank_, 1)), streams_);
-    }
-
     /// Streams first + k.. of the panel that begins with stream `first`.
     void draw(int64_t first, int64_t k, int64_t count) {
         const NoiseStream stream = stream_of(*args_.block, args_.parameter, first + k);

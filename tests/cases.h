@@ -3,7 +3,10 @@
 
 #include <eggroll/eggroll.h>
 
+#include <cstdlib>
+#include <initializer_list>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -12,6 +15,51 @@
 // B batch rows a member, I inputs, O outputs.
 
 namespace eggroll::test {
+
+// --- Where the suite runs -----------------------------------------------------------------------
+
+/// EGGROLL_DEVICE=cuda has the tests of tensors, layers and strategies run on the GPU.
+inline Device test_device() {
+    const char* name = std::getenv("EGGROLL_DEVICE");
+    return name != nullptr && std::string(name) == "cuda" ? Device::cuda() : Device::cpu();
+}
+
+// Tensors there.
+inline Tensor zeros(const Shape& shape) {
+    return Tensor::zeros(shape, test_device());
+}
+inline Tensor full(const Shape& shape, float value) {
+    return Tensor::full(shape, value, test_device());
+}
+inline Tensor tensor(const Shape& shape, std::span<const float> values) {
+    return Tensor::from(shape, values).to(test_device());
+}
+inline Tensor tensor(const Shape& shape, std::initializer_list<float> values) {
+    return Tensor::from(shape, values).to(test_device());
+}
+inline Tensor int_tensor(const Shape& shape, std::span<const int32_t> values) {
+    return Tensor::from_ints(shape, values).to(test_device());
+}
+inline Tensor int_tensor(const Shape& shape, std::initializer_list<int32_t> values) {
+    return Tensor::from_ints(shape, values).to(test_device());
+}
+
+/// A model there.
+template <class M>
+M here(M model) {
+    model.to(test_device());
+    return model;
+}
+
+/// The values of a tensor of any device.
+inline std::vector<float> host(const Tensor& x) {
+    const Tensor there = x.to(Device::cpu());
+    return {there.data().begin(), there.data().end()};
+}
+inline std::vector<int32_t> host_ints(const Tensor& x) {
+    const Tensor there = x.to(Device::cpu());
+    return {there.ints().begin(), there.ints().end()};
+}
 
 /// One linear layer and a population over it: x (B,I), W (O,I).
 struct LayerCase {
@@ -82,20 +130,36 @@ inline nn::Sequential make_model(const NetworkCase& of, uint64_t seed = 0) {
     }
     nn::Sequential model(std::move(layers));
     model.init(seed);
+    model.to(test_device());
     return model;
 }
 
+/// Writes one element of a tensor of any device.
+inline void set(Tensor& x, int64_t index, float value) {
+    Tensor there = x.to(Device::cpu());  // the same memory if it is there
+    there.data()[static_cast<size_t>(index)] = value;
+    if (x.device() != Device::cpu()) x.assign(there);
+}
+
+inline void set_int(Tensor& x, int64_t index, int32_t value) {
+    Tensor there = x.to(Device::cpu());
+    there.ints()[static_cast<size_t>(index)] = value;
+    if (x.device() != Device::cpu()) x.assign(there);
+}
+
 /// Standard normals as data. Their stream's parameter lies far above any model's.
-inline Tensor random_tensor(const Shape& shape, uint32_t which = 0) {
+inline Tensor host_random_tensor(const Shape& shape, uint32_t which = 0) {
     Tensor x = Tensor::zeros(shape);
     fill_normal({.seed = 20, .parameter = 1u << 20, .pair = which, .generation = 0}, 0, x.data());
     return x;
 }
+inline Tensor random_tensor(const Shape& shape, uint32_t which = 0) {
+    return host_random_tensor(shape, which).to(test_device());
+}
 
 /// As many fitnesses, without order or symmetry.
 inline std::vector<float> random_fitness(int64_t pop_size, uint32_t which = 0) {
-    const Tensor values = random_tensor({pop_size}, 1000 + which);
-    return {values.data().begin(), values.data().end()};
+    return host(host_random_tensor({pop_size}, 1000 + which));
 }
 
 /// Another number of threads to the end of the scope.
@@ -114,14 +178,9 @@ private:
 inline std::vector<std::vector<float>> values_of(const nn::Module& model) {
     std::vector<std::vector<float>> values;
     for (const Parameter& parameter : model.parameters()) {
-        const Tensor& value = parameter.value;
-        values.emplace_back(value.data().begin(), value.data().end());
+        values.push_back(host(parameter.value));
     }
     return values;
-}
-
-inline std::vector<float> values_of(const Tensor& x) {
-    return {x.data().begin(), x.data().end()};
 }
 
 }  // namespace eggroll::test

@@ -43,7 +43,7 @@ inline void check_refused(const std::function<void()>& f, const std::vector<std:
 
 /// How a layer is checked.
 struct LayerCheck {
-    Device device = Device::cpu();
+    Device device = test_device();
     /// Products in the sums behind one output element, those of inner layers added up.
     int64_t terms = 32;
     int64_t pop_size = 22;  // several chunks, the last one short
@@ -76,10 +76,6 @@ private:
     std::unique_ptr<nn::Module> inner_;
     Tensor scale_;
 };
-
-inline std::vector<float> host(const Tensor& y) {
-    return values_of(y.to(Device::cpu()));
-}
 
 /// The rows of one member of a per-member tensor.
 inline std::vector<float> part(const Tensor& y, int64_t member) {
@@ -217,6 +213,22 @@ inline void check_batch_split(const Tensor& x, const Population& population,
     }
 }
 
+/// A block in the memory of a device.
+class BackendBlock {
+public:
+    BackendBlock(const detail::GenerationBlock& block, Device device)
+        : memory_(detail::TensorAccess::make({sizeof(block) / 4}, device, Dtype::i32)) {
+        detail::TensorAccess::backend(memory_).copy_from_host(detail::TensorAccess::raw(memory_),
+                                                              &block, sizeof(block));
+    }
+    const detail::GenerationBlock& get() const {
+        return *static_cast<const detail::GenerationBlock*>(detail::TensorAccess::raw(memory_));
+    }
+
+private:
+    Tensor memory_;
+};
+
 /// All parameters perturbed, as a strategy sees them.
 inline detail::ParameterTable table_of(const nn::Module& model, int rank) {
     std::vector<detail::TableEntry> entries;
@@ -240,7 +252,8 @@ inline void check_ranges(const nn::Module& model, const Tensor& x, const Options
         {0, size}, {0, 1}, {1, 1}, {1, 4}, {2, 7}, {size - 1, 1}, {size / 2, size - size / 2}};
     const detail::ParameterTable table = table_of(model, options.rank);
     const detail::GenerationBlock block{.seed = options.seed, .sigma = options.sigma};
-    detail::Scope scope(table, block, options.antithetic);
+    const BackendBlock there(block, x.device());
+    detail::Scope scope(table, there.get(), options.antithetic);
     scope.input = x;
     const auto run = [&](size_t i) {
         const auto [first, count] = ranges[i];

@@ -152,7 +152,8 @@ inline std::vector<MemberParameter> member_parameters(const nn::Module& model, c
     for (const Parameter& parameter : model.parameters()) {
         const Tensor& centre = parameter.value;
         MemberParameter own;
-        own.value.assign(centre.data().begin(), centre.data().end());
+        const std::vector<float> values = host(centre);
+        own.value.assign(values.begin(), values.end());
         for (const double w : own.value) own.magnitude.push_back(std::fabs(w));
         if (!selected || selected(parameter.name, centre)) {
             const Perturbation noise =
@@ -385,7 +386,7 @@ public:
         for (const Parameter& parameter : parameters_) {
             const Tensor& value = parameter.value;
             State state;
-            for (const float v : value.data()) state.value.push_back({static_cast<double>(v), 0});
+            for (const float v : host(value)) state.value.push_back({static_cast<double>(v), 0});
             state.first.resize(state.value.size());
             state.second.resize(state.value.size());
             initial_.push_back(state.value);

@@ -27,9 +27,10 @@ namespace ref = eggroll::test::reference;
 namespace {
 
 /// Rows of member p in a per-member tensor.
-std::span<const float> part(const Tensor& y, int64_t p) {
-    const auto n = static_cast<size_t>(y.size() / y.members());
-    return y.data().subspan(static_cast<size_t>(p) * n, n);
+std::vector<float> part(const Tensor& y, int64_t p) {
+    const std::vector<float> all = host(y);
+    const int64_t n = y.size() / y.members();
+    return {all.begin() + p * n, all.begin() + (p + 1) * n};
 }
 
 /// The largest deviation of each way to a member, in units of its bound.
@@ -64,12 +65,12 @@ Worst compare_members(const NetworkCase& of, const nn::Module& model, const Opti
         for (size_t i = 0; i < weights.size(); ++i) {
             keep(worst.copied, ref::excess(copied[i], weights[i].materialised()));
         }
-        const std::vector<ref::Bounded> y = ref::forward(of, weights, x.data());
+        const std::vector<ref::Bounded> y = ref::forward(of, weights, host(x));
         keep(worst.shared, ref::excess(part(shared, p), y));
         const Tensor alone = member(x);
         REQUIRE_FALSE(alone.is_per_member());
-        keep(worst.alone, ref::excess(alone.data(), y));
-        const std::span<const float> rows = part(per_member(xs), p);
+        keep(worst.alone, ref::excess(host(alone), y));
+        const std::vector<float> rows = part(per_member(xs), p);
         keep(worst.own_input, ref::excess(part(own, p), ref::forward(of, weights, rows)));
     }
     return worst;
@@ -176,8 +177,7 @@ TEST_CASE("contract: every member of a network") {
         const Tensor x = random_tensor({of.batch, of.widths[0]}, 1);
         const Tensor y = model(x);
         CHECK_FALSE(y.is_per_member());
-        CHECK(ref::excess(y.data(), ref::forward(of, ref::centre_parameters(model), x.data())) <=
-              1);
+        CHECK(ref::excess(host(y), ref::forward(of, ref::centre_parameters(model), host(x))) <= 1);
     }
 }
 
@@ -192,7 +192,7 @@ TEST_CASE("contract: a member's rows depend on nobody else's") {
         const Tensor clean = population.forward(per_member(x));
         const auto part_size = static_cast<size_t>(batch * 9);
         for (const size_t p : {0, 3, 9}) {
-            x.data()[p * part_size + part_size / 2] = std::numeric_limits<float>::quiet_NaN();
+            set(x, p * part_size + part_size / 2, std::numeric_limits<float>::quiet_NaN());
         }
         const Tensor y = population.forward(per_member(x));
         for (int64_t p = 0; p < 10; ++p) {
@@ -264,7 +264,8 @@ TEST_CASE("contract: a filtered model, and freezing changes nobody's noise") {
 }
 
 TEST_CASE("contract: the filter sees every name and value once") {
-    nn::Sequential model(nn::Linear(4, 3), nn::LayerNorm(3), nn::Linear(3, 2, false));
+    nn::Sequential model =
+        here(nn::Sequential(nn::Linear(4, 3), nn::LayerNorm(3), nn::Linear(3, 2, false)));
     std::vector<std::string> names;
     Eggroll es(model, {.param_filter = [&](const std::string& name, const Tensor& value) {
                    names.push_back(name + " " + to_string(value.shape()));
@@ -286,7 +287,7 @@ TEST_CASE("contract: several modules count on in the order they were given") {
 }
 
 TEST_CASE("contract: parameters with a noise shape of their own") {
-    Unusual model;
+    Unusual model = here(Unusual());
     const Options options{.pop_size = 6, .sigma = 0.25f, .rank = 2, .seed = 3};
     Eggroll es(model, options);
     const Population population = es.ask();
@@ -303,8 +304,7 @@ TEST_CASE("contract: parameters with a noise shape of their own") {
         std::vector<ref::Bounded> want;
         for (size_t b = 0; b < 4; ++b) {
             std::vector<ref::Bounded> row;
-            for (size_t i = 0; i < 8; ++i)
-                row.push_back({static_cast<double>(x.data()[b * 8 + i])});
+            for (size_t i = 0; i < 8; ++i) row.push_back({static_cast<double>(host(x)[b * 8 + i])});
             const std::vector<ref::Bounded> kernel = ref::linear(row, weights[0], nullptr);
             for (size_t g = 0; g < 6; ++g) {
                 const ref::Bounded& k = kernel[g % 3];
@@ -328,13 +328,12 @@ TEST_CASE("contract: rows of a table") {
         for (const bool own : {false, true}) {
             CAPTURE(rank);
             CAPTURE(own);
-            Table model(13, 5);
+            Table model = here(Table(13, 5));
             const Options options{.pop_size = 10, .sigma = 0.25f, .rank = rank};
             Eggroll es(model, options);
             std::vector<int32_t> ids;
             for (int32_t i = 0; i < (own ? 70 : 7); ++i) ids.push_back(i * 5 % 13);
-            const Tensor x =
-                own ? per_member(Tensor::from_ints({10, 7}, ids)) : Tensor::from_ints({7}, ids);
+            const Tensor x = own ? per_member(int_tensor({10, 7}, ids)) : int_tensor({7}, ids);
             const Tensor y = es.ask().forward(x);
             REQUIRE(y.shape() == Shape{10, 7, 5});
             for (int64_t p = 0; p < 10; ++p) {
@@ -387,11 +386,11 @@ TEST_CASE("contract: products with weights made inside the pass") {
         for (size_t b = 0; b < 3; ++b) {
             std::vector<ref::Bounded> row;
             for (size_t i = 0; i < 5; ++i) {
-                row.push_back({static_cast<double>(x.data()[b * 5 + i])});
+                row.push_back({static_cast<double>(host(x)[b * 5 + i])});
             }
             for (const ref::Bounded& v : ref::linear(row, w, nullptr)) want.push_back(v);
         }
-        double worst = ref::excess(population.member(p)(x).data(), want);
+        double worst = ref::excess(host(population.member(p)(x)), want);
         for (const Tensor& y : passes) worst = std::max(worst, ref::excess(part(y, p), want));
         CHECK(worst <= 1);
     }
@@ -406,7 +405,7 @@ TEST_CASE("contract: a tiny sigma is the centre, up to rounding") {
         CAPTURE(sigma);
         Eggroll es(model, {.pop_size = 10, .sigma = sigma});
         const Population population = es.ask();
-        const auto centre = ref::forward(of, ref::centre_parameters(model), x.data());
+        const auto centre = ref::forward(of, ref::centre_parameters(model), host(x));
         const Tensor y = population.forward(x);
         for (int64_t p = 0; p < 10; ++p) {
             // σ|x B Aᵀ| is below 1e-9 here, far under the bound of about 1e-6.
@@ -437,7 +436,7 @@ TEST_CASE("contract: low_rank_noise and full_noise") {
             }
             const Tensor got = low_rank_noise({layer.outputs, layer.inputs}, rank, sigma, stream);
             REQUIRE(got.shape() == Shape{layer.outputs, layer.inputs});
-            CHECK(ref::excess(got.data(), bounded) <= 1);
+            CHECK(ref::excess(host(got), bounded) <= 1);
         }
     }
     const NoiseStream stream{.seed = 1, .parameter = 2, .pair = 3, .generation = 4};
@@ -446,7 +445,7 @@ TEST_CASE("contract: low_rank_noise and full_noise") {
     std::vector<float> want(105);
     fill_normal(stream, 0, want);
     for (float& v : want) v *= 0.3f;
-    CHECK(values_of(got) == want);  // one product each: no room to differ
+    CHECK(host(got) == want);  // one product each: no room to differ
 }
 
 // --- The update ---------------------------------------------------------------------------------
@@ -459,7 +458,8 @@ TEST_CASE("contract: the update, every rank and shape") {
                 CAPTURE(layer.inputs);
                 CAPTURE(rank);
                 CAPTURE(antithetic);
-                nn::Sequential model(nn::Linear(layer.inputs, layer.outputs));
+                nn::Sequential model =
+                    here(nn::Sequential(nn::Linear(layer.inputs, layer.outputs)));
                 const Options options{.pop_size = layer.pop_size,
                                       .sigma = 0.25f,
                                       .lr = 0.5f,
@@ -525,7 +525,7 @@ TEST_CASE("contract: the update of large populations and wide layers") {
         CAPTURE(of.inputs);
         CAPTURE(of.outputs);
         CAPTURE(of.pop_size);
-        nn::Sequential model(nn::Linear(of.inputs, of.outputs));
+        nn::Sequential model = here(nn::Sequential(nn::Linear(of.inputs, of.outputs)));
         const Options options{.pop_size = of.pop_size,
                               .sigma = 0.25f,
                               .lr = 0.5f,
@@ -572,7 +572,7 @@ TEST_CASE("contract: the update of a filtered model under schedules") {
 TEST_CASE("contract: equal fitness moves nothing, nearly equal fitness is not blown up") {
     for (const bool normalize : {true, false}) {
         CAPTURE(normalize);
-        nn::Sequential model(nn::Linear(7, 3));
+        nn::Sequential model = here(nn::Sequential(nn::Linear(7, 3)));
         const std::string before = bits(model);
         Eggroll es(model, {.pop_size = 8, .normalize_fitness = normalize});
         es.ask();

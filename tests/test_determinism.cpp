@@ -163,11 +163,11 @@ TEST_CASE("determinism: passes that share kept noise agree, one after another an
         std::vector<std::thread> threads;
         for (size_t i = 0; i < 4; ++i) {
             threads.emplace_back(
-                [&, i] { outputs[i] = values_of(population.forward(i % 2 == 0 ? x : longer)); });
+                [&, i] { outputs[i] = host(population.forward(i % 2 == 0 ? x : longer)); });
         }
         for (std::thread& thread : threads) thread.join();
-        outputs[4] = values_of(population.forward(longer));
-        outputs[5] = values_of(population.member(3)(x));
+        outputs[4] = host(population.forward(longer));
+        outputs[5] = host(population.member(3)(x));
         if (first.empty()) first = outputs;
         CHECK(outputs == first);
     }
@@ -184,8 +184,8 @@ TEST_CASE("determinism: outputs do not depend on the thread count") {
         const Tensor target = random_tensor({of.batch, of.widths.back()});
         const auto outputs = [&](int threads) {
             const ThreadScope scope(threads);
-            return std::vector{values_of(population.forward(x)), values_of(population.forward(own)),
-                               population.evaluate(x, loss::mse(target)), values_of(model(x))};
+            return std::vector{host(population.forward(x)), host(population.forward(own)),
+                               population.evaluate(x, loss::mse(target)), host(model(x))};
         };
         const auto one = outputs(1);
         CHECK((outputs(1) == one));
@@ -222,9 +222,9 @@ TEST_CASE("determinism: evaluating again, or not at all, changes nothing") {
     Eggroll es(model, {.pop_size = 34}), plain(other, {.pop_size = 34});
     const Tensor x = random_tensor({5, 7});
     const Population population = es.ask();
-    const std::vector<float> first = values_of(population.forward(x));
+    const std::vector<float> first = host(population.forward(x));
     population.member(33)(x);
-    CHECK((values_of(population.forward(x)) == first));
+    CHECK((host(population.forward(x)) == first));
     es.tell(random_fitness(34));
     plain.ask();
     plain.tell(random_fitness(34));
@@ -242,7 +242,7 @@ TEST_CASE("determinism: seeds and generations differ in every member") {
             es.ask();
             es.tell(random_fitness(34));
         }
-        return values_of(es.ask().forward(x));
+        return host(es.ask().forward(x));
     };
     const std::vector<std::vector<float>> all = {outputs(0, 0),
                                                  outputs(1, 0),

@@ -67,8 +67,9 @@ struct Forward {
 Forward forward(const Backend& kernels, const LayerCase& of, int rank, bool shared) {
     const detail::GenerationBlock block{.seed = 3, .generation = 5, .sigma = 0.1f};
     const int64_t rows = of.pop_size * of.batch;
-    Tensor x = random_tensor({shared ? of.batch : rows, of.inputs}, 1);
-    Tensor w = random_tensor({of.outputs, of.inputs}, 2), b = random_tensor({of.outputs}, 3);
+    Tensor x = host_random_tensor({shared ? of.batch : rows, of.inputs}, 1);
+    Tensor w = host_random_tensor({of.outputs, of.inputs}, 2),
+           b = host_random_tensor({of.outputs}, 3);
     const auto run = [&](const Tensor& from, const Tensor& weight) {
         std::vector<float> y(static_cast<size_t>(rows * of.outputs)), base;
         detail::LinearArgs args{
@@ -219,9 +220,9 @@ TEST_CASE("isa: noise is drawn once into the kept memory, and read from there") 
         const detail::KeptNoise w_kept{b.data(), a.data(), w_state.data(), kKept, kStride};
         const detail::KeptNoise b_kept{nullptr, eps.data(), b_state.data(), kKept, kStride};
         const detail::GenerationBlock block{.seed = 3, .generation = 5, .sigma = 0.1f};
-        const Tensor x = random_tensor({2 * kPairs, kInputs}),
-                     w = random_tensor({kOutputs, kInputs});
-        const Tensor bias = random_tensor({kOutputs}, 1);
+        const Tensor x = host_random_tensor({2 * kPairs, kInputs}),
+                     w = host_random_tensor({kOutputs, kInputs});
+        const Tensor bias = host_random_tensor({kOutputs}, 1);
         const auto outputs = [&](int64_t first, int64_t count, bool kept) {
             std::vector<float> y(static_cast<size_t>(count * kOutputs));
             detail::LinearArgs args{};

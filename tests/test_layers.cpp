@@ -42,7 +42,7 @@ void check_values(const Tensor& y, const std::vector<double>& want, double bound
     REQUIRE(y.size() == static_cast<int64_t>(want.size()));
     for (size_t i = 0; i < want.size(); ++i) {
         CAPTURE(i);
-        CHECK(std::fabs(static_cast<double>(y.data()[i]) - want[i]) <= bound);
+        CHECK(std::fabs(static_cast<double>(host(y)[i]) - want[i]) <= bound);
     }
 }
 
@@ -50,7 +50,7 @@ void write(const nn::Module& model, const std::vector<std::vector<float>>& value
     std::vector<Parameter> parameters = model.parameters();
     REQUIRE(parameters.size() == values.size());
     for (size_t i = 0; i < values.size(); ++i) {
-        parameters[i].value.assign(Tensor::from(parameters[i].value.shape(), values[i]));
+        parameters[i].value.assign(tensor(parameters[i].value.shape(), values[i]));
     }
 }
 
@@ -71,7 +71,7 @@ auto ids_below(int32_t n) {
         for (const uint32_t word : words) {
             ids.push_back(static_cast<int32_t>(word % static_cast<uint32_t>(n)));
         }
-        return Tensor::from_ints(shape, ids);
+        return int_tensor(shape, ids);
     };
 }
 
@@ -196,7 +196,7 @@ TEST_CASE("layers: check_layer for Linear") {
             CAPTURE(of.inputs);
             CAPTURE(of.outputs);
             CAPTURE(bias);
-            nn::Linear layer(of.inputs, of.outputs, bias);
+            nn::Linear layer = here(nn::Linear(of.inputs, of.outputs, bias));
             layer.init(3);
             // r products more for the low-rank part.
             check_layer(layer, {of.batch, of.inputs}, {.terms = of.inputs + 3});
@@ -218,7 +218,7 @@ TEST_CASE("layers: check_layer for activations, Softmax and Flatten") {
 
 TEST_CASE("layers: check_layer for LayerNorm") {
     nn::LayerNorm layer(37);
-    write(layer, {values_of(random_tensor({37}, 5)), values_of(random_tensor({37}, 6))});
+    write(layer, {host(random_tensor({37}, 5)), host(random_tensor({37}, 6))});
     check_layer(layer, {5, 37}, {.terms = 37});
     check_layer(nn::LayerNorm(6, 1e-3f), {5, 2, 6});
 }
@@ -251,15 +251,15 @@ TEST_CASE("layers: Linear is x W^T + b") {
         for (const bool bias : {true, false}) {
             CAPTURE(of.outputs);
             CAPTURE(of.inputs);
-            nn::Linear layer(of.inputs, of.outputs, bias);
+            nn::Linear layer = here(nn::Linear(of.inputs, of.outputs, bias));
             const Tensor x = random_tensor({of.batch, of.inputs});
             const auto weights = ref::centre_parameters(layer);
-            const auto want = by_rows(x.data(), static_cast<size_t>(of.inputs), [&](auto row) {
+            const auto want = by_rows(host(x), static_cast<size_t>(of.inputs), [&](auto row) {
                 return ref::linear(row, weights[0], bias ? &weights[1] : nullptr);
             });
             const Tensor y = layer(x);
             CHECK(y.shape() == Shape{of.batch, of.outputs});
-            CHECK(ref::excess(y.data(), want) <= 1);
+            CHECK(ref::excess(host(y), want) <= 1);
         }
     }
     // By hand: W (2,3), so rows of W are outputs, as PyTorch has it.
@@ -267,11 +267,11 @@ TEST_CASE("layers: Linear is x W^T + b") {
     CHECK(names_of(layer) == std::vector<std::string>{"weight (2,3)", "bias (2)"});
     CHECK(names_of(nn::Linear(3, 2, false)) == std::vector<std::string>{"weight (2,3)"});
     write(layer, {{1, 2, 3, 4, 5, 6}, {10, 20}});
-    CHECK(values_of(layer(Tensor::from({1, 3}, {1, 0, -1}))) == std::vector<float>{8, 18});
+    CHECK(host(layer(tensor({1, 3}, {1, 0, -1}))) == std::vector<float>{8, 18});
 }
 
 TEST_CASE("layers: activations at known values") {
-    const Tensor x = Tensor::from({5}, {-1.0f, 0.0f, 0.5f, 1.0f, 2.0f});
+    const Tensor x = tensor({5}, {-1.0f, 0.0f, 0.5f, 1.0f, 2.0f});
     // From tables of Φ, tanh and the logistic function, ten digits.
     check_values(nn::ReLU()(x), {0, 0, 0.5, 1, 2}, 0);
     check_values(nn::Tanh()(x), {-0.7615941560, 0, 0.4621171573, 0.7615941560, 0.9640275801},
@@ -286,12 +286,12 @@ TEST_CASE("layers: activations at known values") {
 
 TEST_CASE("layers: LayerNorm is PyTorch's, biased variance") {
     // mean 2.5, variance 5/4: (1 − 2.5)/√1.25001 and so on.
-    nn::LayerNorm layer(4);
+    nn::LayerNorm layer = here(nn::LayerNorm(4));
     CHECK(names_of(layer) == std::vector<std::string>{"weight (4)", "bias (4)"});
-    check_values(layer(Tensor::from({1, 4}, {1, 2, 3, 4})),
+    check_values(layer(tensor({1, 4}, {1, 2, 3, 4})),
                  {-1.3416354, -0.4472118, 0.4472118, 1.3416354}, 5e-7);
     // A constant row has variance 0: eps keeps it finite.
-    check_values(layer(Tensor::from({1, 4}, {3, 3, 3, 3})), {0, 0, 0, 0}, 0);
+    check_values(layer(tensor({1, 4}, {3, 3, 3, 3})), {0, 0, 0, 0}, 0);
 
     for (const int64_t n : {1, 2, 7, 37, 300}) {
         for (const float eps : {1e-5f, 0.5f}) {
@@ -299,32 +299,32 @@ TEST_CASE("layers: LayerNorm is PyTorch's, biased variance") {
                 CAPTURE(n);
                 CAPTURE(eps);
                 CAPTURE(offset);
-                nn::LayerNorm norm(n, eps);
-                write(norm, {values_of(random_tensor({n}, 5)), values_of(random_tensor({n}, 6))});
+                nn::LayerNorm norm = here(nn::LayerNorm(n, eps));
+                write(norm, {host(random_tensor({n}, 5)), host(random_tensor({n}, 6))});
                 const Tensor x = random_tensor({3, n}, 7) * 2.0f + offset;
                 const auto weights = ref::centre_parameters(norm);
-                const auto want = by_rows(x.data(), static_cast<size_t>(n), [&](auto row) {
+                const auto want = by_rows(host(x), static_cast<size_t>(n), [&](auto row) {
                     return ref::layer_norm(row, weights[0], weights[1], static_cast<double>(eps));
                 });
-                CHECK(ref::excess(norm(x).data(), want) <= 1);
+                CHECK(ref::excess(host(norm(x)), want) <= 1);
             }
         }
     }
 }
 
 TEST_CASE("layers: Softmax over the last axis") {
-    check_values(nn::Softmax()(Tensor::from({3}, {1, 2, 3})),
-                 {0.0900305732, 0.2447284711, 0.6652409558}, 2.5e-7);
+    check_values(nn::Softmax()(tensor({3}, {1, 2, 3})), {0.0900305732, 0.2447284711, 0.6652409558},
+                 2.5e-7);
     const Tensor x = random_tensor({4, 3, 5}) * 3.0f;
     const Tensor y = nn::Softmax()(x);
     REQUIRE(y.shape() == x.shape());
     for (size_t row = 0; row < 12; ++row) {
         double sum = 0;
-        for (size_t i = 0; i < 5; ++i) sum += std::exp(static_cast<double>(x.data()[row * 5 + i]));
+        for (size_t i = 0; i < 5; ++i) sum += std::exp(static_cast<double>(host(x)[row * 5 + i]));
         for (size_t i = 0; i < 5; ++i) {
-            const double want = std::exp(static_cast<double>(x.data()[row * 5 + i])) / sum;
+            const double want = std::exp(static_cast<double>(host(x)[row * 5 + i])) / sum;
             // Roundings of x − max (|x − max| below 20), exp, the sum and the quotient.
-            CHECK(std::fabs(static_cast<double>(y.data()[row * 5 + i]) - want) <=
+            CHECK(std::fabs(static_cast<double>(host(y)[row * 5 + i]) - want) <=
                   30 * ref::kUnit * want);
         }
     }
@@ -334,11 +334,11 @@ TEST_CASE("layers: Flatten keeps the batch") {
     const Tensor x = random_tensor({2, 3, 4});
     const Tensor y = nn::Flatten()(x);
     CHECK(y.shape() == Shape{2, 12});
-    CHECK(values_of(y) == values_of(x));
+    CHECK(host(y) == host(x));
     CHECK(nn::Flatten()(per_member(x)).shape() == Shape{2, 3, 4});
     CHECK(nn::Flatten()(per_member(random_tensor({2, 3, 4, 5}))).shape() == Shape{2, 3, 20});
     CHECK(nn::Flatten()(random_tensor({5})).shape() == Shape{5});
-    CHECK(nn::Flatten()(Tensor::zeros({3, 0, 2})).shape() == Shape{3, 0});
+    CHECK(nn::Flatten()(zeros({3, 0, 2})).shape() == Shape{3, 0});
 }
 
 TEST_CASE("layers: Sequential folds an activation and changes nothing by it") {
@@ -349,21 +349,23 @@ TEST_CASE("layers: Sequential folds an activation and changes nothing by it") {
         const Tensor got = folded(x), want = activate(layer(x), act);
         CHECK(got.shape() == want.shape());
         CHECK(got.is_per_member() == want.is_per_member());
-        CHECK(layer_check::distance(got.data(), want.data()) <=
-              layer_check::bound({.terms = 40}, want.data()));
+        CHECK(layer_check::distance(host(got), host(want)) <=
+              layer_check::bound({.terms = 40}, host(want)));
     };
     const auto run = [&]<Act act>(const nn::Activation<act>&) {
         for (const int64_t batch : {1, 5, 40}) {
             const Tensor x = random_tensor({batch, 33});
             const Tensor xs = per_member(random_tensor({3, batch, 33}));
             for (const Tensor& input : {x, xs}) {
-                const nn::Sequential one(nn::Linear(33, 19), nn::Activation<act>());
+                const nn::Sequential one =
+                    here(nn::Sequential(nn::Linear(33, 19), nn::Activation<act>()));
                 check_folded(one, one[0], act, input);
-                const nn::Sequential two(nn::LayerNorm(33), nn::Activation<act>());
+                const nn::Sequential two =
+                    here(nn::Sequential(nn::LayerNorm(33), nn::Activation<act>()));
                 check_folded(two, two[0], act, input);
-                const nn::Sequential three(
-                    nn::Sequential(nn::Linear(33, 7), nn::Tanh(), nn::Linear(7, 5)),
-                    nn::Activation<act>());
+                const nn::Sequential three = here(
+                    nn::Sequential(nn::Sequential(nn::Linear(33, 7), nn::Tanh(), nn::Linear(7, 5)),
+                                   nn::Activation<act>()));
                 check_folded(three, three[0], act, input);
                 const nn::Sequential four{nn::Tanh(), nn::Activation<act>()};
                 check_folded(four, four[0], act, input);
@@ -377,7 +379,7 @@ TEST_CASE("layers: Sequential folds an activation and changes nothing by it") {
     run(nn::SiLU());
     // The first layer may be an activation, and many may follow each other.
     const nn::Sequential many{nn::ReLU(), nn::Tanh(), nn::ReLU(), nn::Sigmoid()};
-    check_values(many(Tensor::from({2}, {-1.0f, 0.5f})), {0.5, 1 / (1 + std::exp(-0.4621171573))},
+    check_values(many(tensor({2}, {-1.0f, 0.5f})), {0.5, 1 / (1 + std::exp(-0.4621171573))},
                  2.5e-7);
 }
 
@@ -385,7 +387,7 @@ TEST_CASE("layers: a NaN passes through every layer, folded or not") {
     const auto check_row = [](const Tensor& y, int64_t row, int64_t rows) {
         const int64_t n = y.size() / rows;
         for (int64_t i = 0; i < y.size(); ++i) {
-            const float v = y.data()[static_cast<size_t>(i)];
+            const float v = host(y)[static_cast<size_t>(i)];
             CHECK(std::isnan(v) == (i / n == row));
         }
     };
@@ -394,20 +396,19 @@ TEST_CASE("layers: a NaN passes through every layer, folded or not") {
             for (const int64_t batch : {2, 5, 30}) {
                 CAPTURE(outputs);
                 CAPTURE(batch);
-                nn::Sequential model(nn::Linear(6, outputs), Activation());
+                nn::Sequential model = here(nn::Sequential(nn::Linear(6, outputs), Activation()));
                 const Tensor clean = random_tensor({batch, 6});
                 Tensor x = clean.clone();
-                x.data()[6 + 4] = kNan;  // row 1
+                set(x, 6 + 4, kNan);  // row 1
                 check_row(model(x), 1, batch);
                 Eggroll es(model, {.pop_size = 6});
                 const Tensor shared = es.ask().forward(x);
                 for (int64_t p = 0; p < 6; ++p) {
-                    check_row(Tensor::from({batch, outputs}, layer_check::part(shared, p)), 1,
-                              batch);
+                    check_row(tensor({batch, outputs}, layer_check::part(shared, p)), 1, batch);
                 }
                 // One member's input.
                 Tensor xs = per_member(random_tensor({6, batch, 6}));
-                xs.data()[static_cast<size_t>((4 * batch + 1) * 6)] = kNan;
+                set(xs, (4 * batch + 1) * 6, kNan);
                 check_row(es.ask().forward(xs), 4 * batch + 1, 6 * batch);
             }
         }
@@ -418,18 +419,18 @@ TEST_CASE("layers: a NaN passes through every layer, folded or not") {
     run(nn::GELU());
     run(nn::SiLU());
     Tensor x = random_tensor({3, 6});
-    x.data()[7] = kNan;
-    check_row(nn::LayerNorm(6)(x), 1, 3);
+    set(x, 7, kNan);
+    check_row(here(nn::LayerNorm(6))(x), 1, 3);
     check_row(nn::Softmax()(x), 1, 3);
 }
 
 TEST_CASE("layers: the gated layer by hand") {
-    Gated layer(2, 1);
+    Gated layer = here(Gated(2, 1));
     CHECK(names_of(layer) == std::vector<std::string>{"value.weight (1,2)", "value.bias (1)",
                                                       "gate.weight (1,2)", "gate.bias (1)"});
     write(layer, {{1, 2}, {3}, {0, 1}, {-1}});
     // (1·1 + 2·2 + 3) · sigmoid(2 − 1)
-    check_values(layer(Tensor::from({1, 2}, {1, 2})), {8 * 0.7310585786}, 2e-6);
+    check_values(layer(tensor({1, 2}, {1, 2})), {8 * 0.7310585786}, 2e-6);
 }
 
 // --- Refusals -----------------------------------------------------------------------------------
@@ -454,19 +455,15 @@ TEST_CASE("layers: an input that does not fit is refused by the parameter's name
     const nn::Sequential model(nn::Linear(4, 3), nn::LayerNorm(3), nn::Linear(3, 2));
     check_refused(
         [&] {
-            model(Tensor::zeros({2, 5}));
+            model(zeros({2, 5}));
         },
         {"[linear]", "\"0.weight\"", "(3,4)", "5 columns"});
-    check_refused([&] { model(Tensor::zeros({})); }, {"[linear]", "()"});
+    check_refused([&] { model(zeros({})); }, {"[linear]", "()"});
     check_refused([&] { model(Tensor()); }, {"[linear]"});
-    check_refused([&] { model(Tensor::from_ints({1, 4}, {1, 2, 3, 4})); }, {"[linear]", "int32"});
+    check_refused([&] { model(int_tensor({1, 4}, {1, 2, 3, 4})); }, {"[linear]", "int32"});
     const nn::Sequential bad(nn::Linear(4, 3), nn::LayerNorm(5));
-    check_refused(
-        [&] {
-            bad(Tensor::zeros({2, 4}));
-        },
-        {"[layer_norm]", "\"1.weight\"", "(5)", "(2,3)"});
-    check_refused([] { nn::Softmax()(Tensor::zeros({})); }, {"[softmax]", "()"});
+    check_refused([&] { bad(zeros({2, 4})); }, {"[layer_norm]", "\"1.weight\"", "(5)", "(2,3)"});
+    check_refused([] { nn::Softmax()(zeros({})); }, {"[softmax]", "()"});
 }
 
 TEST_CASE("layers: a layer that does not override clone() says so") {

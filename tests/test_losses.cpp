@@ -35,7 +35,7 @@ Tensor random_labels(const Shape& shape, int64_t classes, uint32_t which = 0) {
     for (const uint32_t word : words) {
         labels.push_back(static_cast<int32_t>(word % static_cast<uint32_t>(classes)));
     }
-    return Tensor::from_ints(shape, labels);
+    return int_tensor(shape, labels);
 }
 
 /// Elements first..first+n-1 of a member's part of n elements; a shared tensor's own.
@@ -48,7 +48,7 @@ double mse_of(const Tensor& y, const Tensor& target, int64_t member) {
     const size_t a = first_of(y, member), b = first_of(target, member);
     double sum = 0;
     for (size_t i = 0; i < static_cast<size_t>(n); ++i) {
-        const double d = wide(y.data()[a + i]) - wide(target.data()[b + i]);
+        const double d = wide(host(y)[a + i]) - wide(host(target)[b + i]);
         sum += d * d;
     }
     return sum / static_cast<double>(n);
@@ -67,11 +67,12 @@ CrossEntropy cross_entropy_of(const Tensor& y, const Tensor& labels, int64_t mem
     const size_t a = first_of(y, member), b = first_of(labels, member);
     CrossEntropy mean;
     for (size_t r = 0; r < rows; ++r) {
-        const auto row = y.data().subspan(a + r * n, n);
+        const std::vector<float> all = host(y);
+        const auto row = std::span(all).subspan(a + r * n, n);
         const double largest = wide(*std::max_element(row.begin(), row.end()));
         double sum = 0;
         for (const float v : row) sum += std::exp(wide(v) - largest);
-        const double own = wide(row[static_cast<size_t>(labels.ints()[b + r])]);
+        const double own = wide(row[static_cast<size_t>(host_ints(labels)[b + r])]);
         mean.value += (std::log(sum) - (own - largest)) / static_cast<double>(rows);
         mean.bound +=
             (1.4 * static_cast<double>(n) + 8 + std::log(sum)) * kUnit / static_cast<double>(rows);
@@ -86,9 +87,10 @@ double accuracy_of(const Tensor& y, const Tensor& labels, int64_t member) {
     const size_t a = first_of(y, member), b = first_of(labels, member);
     double right = 0;
     for (size_t r = 0; r < rows; ++r) {
-        const auto row = y.data().subspan(a + r * n, n);
+        const std::vector<float> all = host(y);
+        const auto row = std::span(all).subspan(a + r * n, n);
         const auto best = std::max_element(row.begin(), row.end()) - row.begin();  // the first
-        right += best == labels.ints()[b + r] ? 1 : 0;
+        right += best == host_ints(labels)[b + r] ? 1 : 0;
     }
     return right / static_cast<double>(rows);
 }
@@ -136,18 +138,17 @@ TEST_CASE("losses: mse against the formula") {
             for (int64_t m = 0; m < std::max<int64_t>(y.members(), 1); ++m) {
                 const double want = mse_of(y, target, m);
                 // In double, rounded to float once.
-                CHECK(std::fabs(wide(loss.data()[static_cast<size_t>(m)]) - want) <=
+                CHECK(std::fabs(wide(host(loss)[static_cast<size_t>(m)]) - want) <=
                       (kUnit + 1e-12) * want);
             }
         });
     }
-    CHECK(mse(Tensor::from({2}, {1, 2}), Tensor::from({2}, {3, 5})).item() == 6.5f);
-    CHECK(mse(Tensor::full({3}, 2.0f), Tensor::full({3}, 2.0f)).item() == 0.0f);
+    CHECK(mse(tensor({2}, {1, 2}), tensor({2}, {3, 5})).item() == 6.5f);
+    CHECK(mse(full({3}, 2.0f), full({3}, 2.0f)).item() == 0.0f);
     // Differences of large numbers and squares beyond float are not lost on the way.
-    CHECK(mse(Tensor::full({2}, 16777216.0f), Tensor::full({2}, 16777215.0f)).item() == 1.0f);
-    CHECK(mse(Tensor::full({2}, 1e30f), Tensor::full({2}, 0.0f)).item() == kInf);
-    CHECK(mse(Tensor::from({4}, {3e19f, 0, 0, 0}), Tensor::zeros({4})).item() ==
-          doctest::Approx(2.25e38));
+    CHECK(mse(full({2}, 16777216.0f), full({2}, 16777215.0f)).item() == 1.0f);
+    CHECK(mse(full({2}, 1e30f), full({2}, 0.0f)).item() == kInf);
+    CHECK(mse(tensor({4}, {3e19f, 0, 0, 0}), zeros({4})).item() == doctest::Approx(2.25e38));
 }
 
 TEST_CASE("losses: cross_entropy against the formula") {
@@ -163,34 +164,34 @@ TEST_CASE("losses: cross_entropy against the formula") {
             check_shape(loss, y);
             for (int64_t m = 0; m < std::max<int64_t>(y.members(), 1); ++m) {
                 const CrossEntropy want = cross_entropy_of(y, labels, m);
-                CHECK(std::fabs(wide(loss.data()[static_cast<size_t>(m)]) - want.value) <=
+                CHECK(std::fabs(wide(host(loss)[static_cast<size_t>(m)]) - want.value) <=
                       want.bound);
             }
         });
     }
     // Equal logits know nothing: ln 10, to within 8 u of it and 1.4·10 u of the sum.
-    CHECK(std::fabs(wide(cross_entropy(Tensor::zeros({4, 10}), random_labels({4}, 10)).item()) -
+    CHECK(std::fabs(wide(cross_entropy(zeros({4, 10}), random_labels({4}, 10)).item()) -
                     2.302585093) <= 40 * kUnit);
-    CHECK(cross_entropy(Tensor::zeros({4, 1}), random_labels({4}, 1)).item() == 0.0f);
+    CHECK(cross_entropy(zeros({4, 1}), random_labels({4}, 1)).item() == 0.0f);
 }
 
 TEST_CASE("losses: cross_entropy with large logits") {
-    const Tensor first = Tensor::from_ints({1}, {0}), second = Tensor::from_ints({1}, {1});
+    const Tensor first = int_tensor({1}, {0}), second = int_tensor({1}, {1});
     for (const float big : {50.0f, 88.0f, 100.0f, 1000.0f, 1e6f, 1e30f, 1e38f}) {
         CAPTURE(big);
-        const Tensor y = Tensor::from({1, 3}, {big, 0, -big});
+        const Tensor y = tensor({1, 3}, {big, 0, -big});
         CHECK(cross_entropy(y, first).item() <= 2 * std::exp(-static_cast<double>(big)) + 1e-37);
         CHECK(cross_entropy(y, second).item() == doctest::Approx(big).epsilon(2 * kUnit));
-        const Tensor flat = Tensor::full({1, 3}, big);
+        const Tensor flat = full({1, 3}, big);
         CHECK(cross_entropy(flat, first).item() ==
               doctest::Approx(std::log(3.0)).epsilon(8 * kUnit));
         CHECK(cross_entropy(-flat, first).item() ==
               doctest::Approx(std::log(3.0)).epsilon(8 * kUnit));
     }
     // Beyond float is infinitely bad, and so is a label given no share at all.
-    CHECK(cross_entropy(Tensor::from({1, 2}, {kLargest, -kLargest}), second).item() == kInf);
-    CHECK(cross_entropy(Tensor::from({1, 2}, {0, -kInf}), second).item() == kInf);
-    CHECK(cross_entropy(Tensor::from({1, 2}, {0, -kInf}), first).item() <= 1e-37f);
+    CHECK(cross_entropy(tensor({1, 2}, {kLargest, -kLargest}), second).item() == kInf);
+    CHECK(cross_entropy(tensor({1, 2}, {0, -kInf}), second).item() == kInf);
+    CHECK(cross_entropy(tensor({1, 2}, {0, -kInf}), first).item() <= 1e-37f);
 }
 
 TEST_CASE("losses: accuracy is the share of rows whose first largest entry is the label's") {
@@ -202,18 +203,17 @@ TEST_CASE("losses: accuracy is the share of rows whose first largest entry is th
             const Tensor score = accuracy(y, labels);
             check_shape(score, y);
             for (int64_t m = 0; m < std::max<int64_t>(y.members(), 1); ++m) {
-                CHECK(score.data()[static_cast<size_t>(m)] ==
+                CHECK(host(score)[static_cast<size_t>(m)] ==
                       static_cast<float>(accuracy_of(y, labels, m)));
             }
         });
     }
     // Ties go to the first.
-    const Tensor tied = Tensor::from({3, 3}, {2, 2, 1, 0, 0, 0, 1, 5, 5});
-    CHECK(accuracy(tied, Tensor::from_ints({3}, {0, 0, 1})).item() == 1.0f);
-    CHECK(accuracy(tied, Tensor::from_ints({3}, {1, 2, 2})).item() == 0.0f);
-    CHECK(accuracy(tied, Tensor::from_ints({3}, {0, 1, 0})).item() == static_cast<float>(1.0 / 3));
-    CHECK(accuracy(Tensor::from({2, 2}, {kInf, 0, -kInf, -1}), Tensor::from_ints({2}, {0, 1}))
-              .item() == 1.0f);
+    const Tensor tied = tensor({3, 3}, {2, 2, 1, 0, 0, 0, 1, 5, 5});
+    CHECK(accuracy(tied, int_tensor({3}, {0, 0, 1})).item() == 1.0f);
+    CHECK(accuracy(tied, int_tensor({3}, {1, 2, 2})).item() == 0.0f);
+    CHECK(accuracy(tied, int_tensor({3}, {0, 1, 0})).item() == static_cast<float>(1.0 / 3));
+    CHECK(accuracy(tensor({2, 2}, {kInf, 0, -kInf, -1}), int_tensor({2}, {0, 1})).item() == 1.0f);
 }
 
 // A member whose outputs hold a NaN must not win.
@@ -226,20 +226,20 @@ TEST_CASE("losses: a NaN anywhere makes the member's value NaN, and nobody else'
                 CAPTURE(n);
                 CAPTURE(at);
                 Tensor y = per_member(random_tensor({3, rows, n}, 1));
-                y.data()[static_cast<size_t>(rows * n + at)] = kNan;
+                set(y, rows * n + at, kNan);
                 for (const Tensor& loss :
                      {mse(y, target), cross_entropy(y, labels), accuracy(y, labels),
                       loss::mse(target)(y), loss::cross_entropy(labels)(y),
                       score::accuracy(labels)(y)}) {
-                    CHECK(std::isfinite(loss.data()[0]));
-                    CHECK(std::isnan(loss.data()[1]));
-                    CHECK(std::isfinite(loss.data()[2]));
+                    CHECK(std::isfinite(host(loss)[0]));
+                    CHECK(std::isnan(host(loss)[1]));
+                    CHECK(std::isfinite(host(loss)[2]));
                 }
             }
         }
     }
     Tensor target = random_tensor({4, 2});
-    target.data()[3] = kNan;
+    set(target, 3, kNan);
     CHECK(std::isnan(mse(random_tensor({4, 2}, 1), target).item()));
 }
 
@@ -250,14 +250,14 @@ TEST_CASE("losses: infinities are never a good value") {
                 CAPTURE(n);
                 CAPTURE(at);
                 Tensor y = random_tensor({3, n}, 1);
-                y.data()[static_cast<size_t>(at)] = inf;
+                set(y, at, inf);
                 CHECK(mse(y, random_tensor({3, n}, 2)).item() == kInf);
                 // +inf takes all the share, but inf − inf says nothing: NaN or infinite, or for a
                 // −inf that is not the label's the finite loss of the others.
                 const Tensor labels = random_labels({3}, n);
                 const float loss = cross_entropy(y, labels).item();
                 if (inf > 0) CHECK_FALSE(std::isfinite(loss));
-                if (inf < 0 && labels.ints()[static_cast<size_t>(at / n)] == at % n) {
+                if (inf < 0 && host_ints(labels)[static_cast<size_t>(at / n)] == at % n) {
                     CHECK(loss == kInf);
                 }
             }
@@ -265,16 +265,16 @@ TEST_CASE("losses: infinities are never a good value") {
     }
 }
 
-TEST_CASE("losses: labels that name no class are refused by name") {
+TEST_CASE("losses: labels that name no class are refused by name [host]") {
     for (const int32_t label : {-1, 3, 1000000, std::numeric_limits<int32_t>::max(),
                                 std::numeric_limits<int32_t>::min()}) {
         for (const int64_t rows : {1, 64, 70}) {
             for (const int64_t at : {int64_t{0}, rows - 1}) {
                 const Tensor y = per_member(random_tensor({2, rows, 3}));
                 Tensor labels = random_labels({rows}, 3);
-                labels.ints()[static_cast<size_t>(at)] = label;
+                set_int(labels, at, label);
                 Tensor own = per_member(random_labels({2, rows}, 3));
-                own.ints()[static_cast<size_t>(rows + at)] = label;
+                set_int(own, rows + at, label);
                 for (const Tensor& bad : {labels, own}) {
                     check_refused([&] { cross_entropy(y, bad); },
                                   {"[cross_entropy]", std::to_string(label), "0..2"});
@@ -288,7 +288,7 @@ TEST_CASE("losses: labels that name no class are refused by name") {
 
 TEST_CASE("losses: shapes that do not fit are refused with both") {
     const Tensor y = random_tensor({4, 3}), many = per_member(random_tensor({5, 4, 3}));
-    const auto floats = [](const Shape& shape) { return Tensor::zeros(shape); };
+    const auto floats = [](const Shape& shape) { return zeros(shape); };
     const auto ints = [](const Shape& shape) { return random_labels(shape, 2); };
     for (const Shape& bad :
          {Shape{4}, Shape{3, 4}, Shape{4, 3, 1}, Shape{5, 4, 3}, Shape{12}, Shape{}, Shape{0}}) {
@@ -312,7 +312,7 @@ TEST_CASE("losses: shapes that do not fit are refused with both") {
         check_refused([&] { loss(y, per_member(ints({5, 4}))); }, {"(4,3)", "(5,4)"});
         check_refused([&] { loss(many, per_member(ints({6, 4}))); }, {"(5,4,3)", "(6,4)"});
         check_refused([&] { loss(many, ints({5, 4})); }, {"(5,4,3)", "(5,4)"});
-        check_refused([&] { loss(Tensor::zeros({}), ints({})); }, {"()"});
+        check_refused([&] { loss(zeros({}), ints({})); }, {"()"});
         check_refused([&] { loss(per_member(floats({5})), ints({})); }, {"(5)", "()"});
     }
     // Nothing to take a mean of.
@@ -328,10 +328,10 @@ TEST_CASE("losses: element types that do not fit are refused") {
     const Tensor y = random_tensor({4, 3}), ids = random_labels({4, 3}, 3);
     check_refused([&] { mse(y, ids); }, {"[mse]", "float32"});
     check_refused([&] { mse(ids, y); }, {"[mse]", "float32"});
-    check_refused([&] { cross_entropy(y, Tensor::zeros({4})); }, {"[cross_entropy]", "int32"});
+    check_refused([&] { cross_entropy(y, zeros({4})); }, {"[cross_entropy]", "int32"});
     check_refused([&] { cross_entropy(ids, random_labels({4}, 3)); },
                   {"[cross_entropy]", "float32"});
-    check_refused([&] { accuracy(y, Tensor::zeros({4})); }, {"[accuracy]", "int32"});
+    check_refused([&] { accuracy(y, zeros({4})); }, {"[accuracy]", "int32"});
     check_refused([&] { accuracy(ids, random_labels({4}, 3)); }, {"[accuracy]", "float32"});
 }
 
@@ -340,14 +340,14 @@ TEST_CASE("losses: element types that do not fit are refused") {
 TEST_CASE("losses: as objectives, higher is better") {
     const Tensor target = random_tensor({4, 3}, 2), labels = random_labels({4}, 3);
     // Members ever farther from the target.
-    Tensor near_first = Tensor::zeros({3, 4, 3});
-    Tensor confident = Tensor::zeros({3, 4, 3});
+    Tensor near_first = zeros({3, 4, 3});
+    Tensor confident = zeros({3, 4, 3});
     for (size_t m = 0; m < 3; ++m) {
         for (size_t i = 0; i < 12; ++i) {
-            near_first.data()[m * 12 + i] = target.data()[i] + static_cast<float>(m) * 0.5f;
+            set(near_first, m * 12 + i, host(target)[i] + static_cast<float>(m) * 0.5f);
             // Member 0 is sure and right, 1 undecided, 2 sure and wrong.
-            const bool own = labels.ints()[i / 3] == static_cast<int32_t>(i % 3);
-            confident.data()[m * 12 + i] = (own ? 1.0f : 0.0f) * (1.0f - static_cast<float>(m));
+            const bool own = host_ints(labels)[i / 3] == static_cast<int32_t>(i % 3);
+            set(confident, m * 12 + i, (own ? 1.0f : 0.0f) * (1.0f - static_cast<float>(m)));
         }
     }
     const Tensor by_mse = loss::mse(target)(per_member(near_first));
@@ -355,18 +355,18 @@ TEST_CASE("losses: as objectives, higher is better") {
     const Tensor by_score = score::accuracy(labels)(per_member(confident));
     for (const Tensor& fitness : {by_mse, by_entropy}) {
         REQUIRE(fitness.shape() == Shape{3});
-        CHECK(fitness.data()[0] > fitness.data()[1]);
-        CHECK(fitness.data()[1] > fitness.data()[2]);
+        CHECK(host(fitness)[0] > host(fitness)[1]);
+        CHECK(host(fitness)[1] > host(fitness)[2]);
     }
-    CHECK(by_score.data()[0] == 1.0f);
-    CHECK(by_score.data()[2] == 0.0f);
-    CHECK(values_of(by_mse) == values_of(-mse(per_member(near_first), target)));
-    CHECK(values_of(by_entropy) == values_of(-cross_entropy(per_member(confident), labels)));
-    CHECK(by_mse.data()[0] == 0.0f);
+    CHECK(host(by_score)[0] == 1.0f);
+    CHECK(host(by_score)[2] == 0.0f);
+    CHECK(host(by_mse) == host(-mse(per_member(near_first), target)));
+    CHECK(host(by_entropy) == host(-cross_entropy(per_member(confident), labels)));
+    CHECK(host(by_mse)[0] == 0.0f);
     CHECK(loss::mse(target).name() == "mse");
     CHECK(loss::cross_entropy(labels).name() == "cross_entropy");
     CHECK(score::accuracy(labels).name() == "accuracy");
-    CHECK(values_of(loss::mse(target).target()) == values_of(target));
+    CHECK(host(loss::mse(target).target()) == host(target));
 }
 
 TEST_CASE("losses: an objective for a range of members takes those members' targets") {
@@ -377,11 +377,11 @@ TEST_CASE("losses: an objective for a range of members takes those members' targ
                     score = score::accuracy(labels);
     for (const Objective& objective : {squares, entropy, score}) {
         CAPTURE(objective.name());
-        const std::vector<float> all = values_of(objective(y));
+        const std::vector<float> all = host(objective(y));
         for (int64_t first = 0; first < 6; ++first) {
             for (int64_t count = 1; first + count <= 6; ++count) {
                 const Tensor some = detail::TensorAccess::member_range(y, first, count);
-                const std::vector<float> got = values_of(objective.evaluate(some, first));
+                const std::vector<float> got = host(objective.evaluate(some, first));
                 CHECK(got == std::vector<float>(all.begin() + first, all.begin() + first + count));
             }
         }
@@ -395,7 +395,8 @@ TEST_CASE("losses: training by each objective improves it") {
     const Tensor x = random_tensor({16, 4}, 1), labels = random_labels({16}, 3);
     const Tensor target = random_tensor({16, 3}, 2);
     const auto first_and_last = [&](const Objective& objective) {
-        nn::Sequential model(nn::Linear(4, 16), nn::Tanh(), nn::Linear(16, 3));
+        nn::Sequential model =
+            here(nn::Sequential(nn::Linear(4, 16), nn::Tanh(), nn::Linear(16, 3)));
         Eggroll es(model, {.pop_size = 32, .sigma = 0.1f, .lr = 0.2f});
         const float first = objective(model(x)).item();
         for (int step = 0; step < 60; ++step) es.step(x, objective);

@@ -117,7 +117,7 @@ TEST_CASE("module: values alias the model's storage") {
     CHECK(model(x).item() == 2.0f * (3 + 8 + 5) + 1);
     const std::vector<Parameter> held = model.parameters();
     model.init(1);
-    CHECK(values_of(held[0].value) == values_of(model.parameters()[0].value));
+    CHECK(host(held[0].value) == host(model.parameters()[0].value));
     nn::Linear layer(3, 2);
     layer.parameters()[1].value.data()[1] = 9;
     CHECK(layer.bias().data()[1] == 9.0f);
@@ -151,7 +151,7 @@ TEST_CASE("module: a registration that makes no sense is refused and changes not
     CHECK_FALSE(model.parameters()[2].noise.is_matrix());
     model.register_parameter("scalar", {}, nn::init::constant(3.0f));
     CHECK(model.parameters()[3].value.item() == 3.0f);
-    CHECK(values_of(model.register_parameter("plain", {2}, {})) == Values{0, 0});
+    CHECK(host(model.register_parameter("plain", {2}, {})) == Values{0, 0});
 }
 
 // Two parameters of one name could not be told apart in a file, or by a filter.
@@ -214,7 +214,7 @@ TEST_CASE("module: initial values are a function of seed, parameter and shape") 
                                       .generation = kInitGeneration},
                                      static_cast<size_t>(value.size()));
         for (float& v : want) v = (2 * v - 1) * bound;
-        CHECK(values_of(value) == want);
+        CHECK(host(value) == want);
     }
     // Nothing else counts: not the layers after it, nor how they are nested.
     nn::Sequential longer(nn::Linear(7, 5), nn::Linear(5, 3), nn::Linear(3, 40));
@@ -223,16 +223,16 @@ TEST_CASE("module: initial values are a function of seed, parameter and shape") 
     longer.init(123);
     nested.init(123);
     for (size_t i = 0; i < 4; ++i) {
-        CHECK(values_of(longer.parameters()[i].value) == values_of(model.parameters()[i].value));
-        CHECK(values_of(nested.parameters()[i].value) == values_of(model.parameters()[i].value));
+        CHECK(host(longer.parameters()[i].value) == host(model.parameters()[i].value));
+        CHECK(host(nested.parameters()[i].value) == host(model.parameters()[i].value));
     }
 }
 
 TEST_CASE("module: fresh layers get fresh values as parts of a model") {
     nn::Sequential twins(nn::Linear(4, 4), nn::Linear(4, 4));
     const std::vector<Parameter> p = twins.parameters();
-    CHECK(values_of(p[0].value) != values_of(p[2].value));
-    CHECK(values_of(p[1].value) != values_of(p[3].value));
+    CHECK(host(p[0].value) != host(p[2].value));
+    CHECK(host(p[1].value) != host(p[3].value));
     nn::Sequential deep(nn::Sequential(nn::Linear(4, 4)), nn::Sequential(nn::Linear(4, 4)));
     CHECK((bits(deep) == bits(twins)));
     const std::string before = bits(twins);
@@ -241,7 +241,7 @@ TEST_CASE("module: fresh layers get fresh values as parts of a model") {
     // Looking at values is not writing them.
     nn::Linear seen(4, 4);
     CHECK(seen.weight().data()[0] != 0.0f);
-    seen(random_tensor({2, 4}));
+    seen(host_random_tensor({2, 4}));
     nn::Sequential one(nn::Linear(4, 4), std::move(seen));
     CHECK((bits(one) == before));
 }
@@ -372,25 +372,25 @@ TEST_CASE("module: an initializer that throws passes through") {
 // --- Moves and copies ---------------------------------------------------------------------------
 
 TEST_CASE("module: a model that was moved is the same model") {
-    nn::Sequential first(nn::Linear(4, 6), nn::Tanh(), nn::Linear(6, 2));
+    nn::Sequential first = here(nn::Sequential(nn::Linear(4, 6), nn::Tanh(), nn::Linear(6, 2)));
     const std::vector<Parameter> held = first.parameters();
     const std::string before = bits(first);
     const Tensor x = random_tensor({3, 4});
-    const Values y = values_of(first(x));
+    const Values y = host(first(x));
     nn::Sequential second = std::move(first);
     CHECK((bits(second) == before));
-    CHECK(values_of(second(x)) == y);
+    CHECK(host(second(x)) == y);
     CHECK(names_of(second).size() == 4);
     nn::Sequential third(nn::ReLU{});
     third = std::move(second);
-    CHECK(values_of(third(x)) == y);
+    CHECK(host(third(x)) == y);
 
     // Held values are still the model's, and it trains.
     Eggroll es(third, {.pop_size = 8, .sigma = 0.1f, .lr = 0.1f});
     es.step(x, loss::mse(Tensor::zeros({3, 2})));
     CHECK((bits(third) != before));
-    CHECK(values_of(held[0].value) == values_of(third.parameters()[0].value));
-    CHECK(values_of(third(x)) != y);
+    CHECK(host(held[0].value) == host(third.parameters()[0].value));
+    CHECK(host(third(x)) != y);
     // A layer moved into a Sequential too.
     nn::Linear layer(2, 2);
     const Parameter weight = layer.parameters()[0];
@@ -407,11 +407,12 @@ TEST_CASE("module: a clone is a model of its own") {
                          nn::Sequential(nn::SiLU(), nn::Linear(6, 2)), nn::Flatten(),
                          nn::Softmax());
     model.init(5);
+    model.to(test_device());
     const Tensor x = random_tensor({3, 4});
     const std::unique_ptr<nn::Module> copy = model.clone();
     CHECK(names_of(*copy) == names_of(model));
     CHECK((bits(*copy) == bits(model)));
-    CHECK(values_of((*copy)(x)) == values_of(model(x)));
+    CHECK(host((*copy)(x)) == host(model(x)));
     const std::string before = bits(model);
     Eggroll es(*copy, {.pop_size = 8, .lr = 1.0f});
     es.step(x, loss::mse(Tensor::zeros({3, 2})));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The strategy's lifecycle: three ways in, what is refused, and that whatever is refused or thrown
 // has changed nothing.
+#include "core/storage.h"
 #include "tests/cases.h"
 #include "tests/model_bits.h"
 #include "tests/reference.h"
@@ -37,7 +38,7 @@ struct Boom {
 };
 
 nn::Sequential small_model() {
-    nn::Sequential model(nn::Linear(4, 7), nn::Tanh(), nn::Linear(7, 3));
+    nn::Sequential model = here(nn::Sequential(nn::Linear(4, 7), nn::Tanh(), nn::Linear(7, 3)));
     model.init(1);
     return model;
 }
@@ -143,8 +144,8 @@ TEST_CASE("strategy: the defaults are the seed's") {
     CHECK(es.options().pop_size == 32);
     CHECK(es.generation() == 0);
     for (int step = 0; step < 3; ++step) {
-        es.step(small_input(), loss::mse(Tensor::zeros({5, 3})));
-        same.step(small_input(), loss::mse(Tensor::zeros({5, 3})));
+        es.step(small_input(), loss::mse(zeros({5, 3})));
+        same.step(small_input(), loss::mse(zeros({5, 3})));
     }
     CHECK((bits(model) == bits(other)));
 }
@@ -220,7 +221,7 @@ TEST_CASE("strategy: ask twice gives the same generation") {
     CHECK(first.size() == 6);
     CHECK(es.generation() == 0);
     const Tensor x = small_input();
-    CHECK(values_of(first.forward(x)) == values_of(second.forward(x)));
+    CHECK(host(first.forward(x)) == host(second.forward(x)));
     CHECK(first.member(4).index() == 4);
     CHECK(first.member(4).generation() == 0);
 
@@ -229,7 +230,7 @@ TEST_CASE("strategy: ask twice gives the same generation") {
     CHECK(es.generation() == 1);
     const Population third = es.ask();
     CHECK(third.generation() == 1);
-    CHECK(values_of(third.member(4)(x)).size() == 15);
+    CHECK(host(third.member(4)(x)).size() == 15);
 }
 
 TEST_CASE("strategy: tell takes floats, doubles, a tensor or a list") {
@@ -245,7 +246,7 @@ TEST_CASE("strategy: tell takes floats, doubles, a tensor or a list") {
     };
     run([&](Eggroll& es) { es.tell(fitness); });
     run([&](Eggroll& es) { es.tell(doubles); });
-    run([&](Eggroll& es) { es.tell(Tensor::from({4}, fitness)); });
+    run([&](Eggroll& es) { es.tell(tensor({4}, fitness)); });
     run([&](Eggroll& es) { es.tell({1.0f, 0.25f, -2.0f, 0.5f}); });
     for (const std::string& result : results) CHECK(result == results[0]);
 }
@@ -258,8 +259,8 @@ TEST_CASE("strategy: what is out of order is refused and changes nothing") {
 
     const Population population = es.ask();
     const Tensor x = small_input();
-    const std::vector<float> before = values_of(population.forward(x));
-    const auto objective = loss::mse(Tensor::zeros({5, 3}));
+    const std::vector<float> before = host(population.forward(x));
+    const auto objective = loss::mse(zeros({5, 3}));
     check_refused([&] { es.step(x, objective); }, {"step", "open"});
     check_refused([&] { es.step(x, [](const Tensor& y) { return mean(y); }); }, {"step", "open"});
     check_refused([&] { es.step([](const Member&) { return 1.0f; }); }, {"step", "open"});
@@ -275,7 +276,7 @@ TEST_CASE("strategy: what is out of order is refused and changes nothing") {
     // All the while the ask stays open and unchanged.
     CHECK(population.size() == 8);
     CHECK(population.generation() == 2);
-    CHECK(values_of(population.forward(x)) == before);
+    CHECK(host(population.forward(x)) == before);
     twins.check_same();
 }
 
@@ -290,11 +291,7 @@ TEST_CASE("strategy: a population or member is of no use once it was told") {
     for (const bool asked_again : {false, true}) {
         if (asked_again) es.ask();
         check_refused([&] { population.forward(x); }, {"generation 0"});
-        check_refused(
-            [&] {
-                population.evaluate(x, loss::mse(Tensor::zeros({5, 3})));
-            },
-            {"generation 0"});
+        check_refused([&] { population.evaluate(x, loss::mse(zeros({5, 3}))); }, {"generation 0"});
         check_refused([&] { population.member(0); }, {"generation 0"});
         check_refused([&] { population.size(); }, {"generation 0"});
         check_refused([&] { member(x); }, {"generation 0"});
@@ -330,11 +327,7 @@ TEST_CASE("strategy: refused inputs leave the ask open") {
     check_refused([&] { population.forward(per_member(random_tensor({7, 5, 4}))); }, {"7", "8"});
     check_refused([&] { population.member(0)(random_tensor({5, 3})); }, {"0.weight", "(7,4)", "3"});
     check_refused([&] { population.member(0)(per_member(random_tensor({8, 5, 4}))); }, {"Member"});
-    check_refused(
-        [&] {
-            population.evaluate(x, loss::mse(Tensor::zeros({5, 4})));
-        },
-        {"mse", "(5,4)"});
+    check_refused([&] { population.evaluate(x, loss::mse(zeros({5, 4}))); }, {"mse", "(5,4)"});
     nn::Sequential other(nn::Linear(4, 7), nn::Tanh(), nn::Linear(7, 2));
     const std::string before = bits(other);
     check_refused([&] { population.member(0).copy_to(other); }, {"2.weight", "(2,7)", "(3,7)"});
@@ -378,11 +371,11 @@ TEST_CASE("strategy: the three ways in make the same step") {
     };
     run([&](Eggroll& es) { return es.step(x, one_loss); });
     run([&](Eggroll& es) {
-        return es.step(x, [&](const Tensor& y) { return values_of(one_loss(y)); });
+        return es.step(x, [&](const Tensor& y) { return host(one_loss(y)); });
     });
     run([&](Eggroll& es) {
         return es.step(x, [&](const Tensor& y) {
-            const std::vector<float> values = values_of(one_loss(y));
+            const std::vector<float> values = host(one_loss(y));
             return std::vector<double>(values.begin(), values.end());
         });
     });
@@ -454,17 +447,17 @@ TEST_CASE("strategy: built-in objectives are the losses computed outside") {
     const Tensor y = population.forward(x);
     const Tensor target = random_tensor({5, 3}, 8);
     const Tensor targets = per_member(random_tensor({pop_size, 5, 3}, 9));
-    const Tensor labels = Tensor::from_ints({5}, {0, 2, 1, 1, 0});
+    const Tensor labels = int_tensor({5}, {0, 2, 1, 1, 0});
     std::vector<int32_t> many;
     for (int32_t i = 0; i < pop_size * 5; ++i) many.push_back(i * i % 3);
-    const Tensor own_labels = per_member(Tensor::from_ints({pop_size, 5}, many));
+    const Tensor own_labels = per_member(int_tensor({pop_size, 5}, many));
 
     const auto at = [&](int64_t p, size_t b, size_t c) {
-        return static_cast<double>(y.data()[static_cast<size_t>(p) * 15 + b * 3 + c]);
+        return static_cast<double>(host(y)[static_cast<size_t>(p) * 15 + b * 3 + c]);
     };
     const auto label = [&](const Tensor& of, int64_t p, size_t b) {
         return static_cast<size_t>(
-            of.ints()[(of.is_per_member() ? static_cast<size_t>(p) * 5 : 0) + b]);
+            host_ints(of)[(of.is_per_member() ? static_cast<size_t>(p) * 5 : 0) + b]);
     };
     using Fitness = std::function<double(int64_t)>;
     const auto squares = [&](const Tensor& of) -> Fitness {
@@ -472,7 +465,7 @@ TEST_CASE("strategy: built-in objectives are the losses computed outside") {
             double sum = 0;
             for (size_t e = 0; e < 15; ++e) {
                 const size_t t = (of.is_per_member() ? static_cast<size_t>(p) * 15 : 0) + e;
-                const double d = at(p, e / 3, e % 3) - static_cast<double>(of.data()[t]);
+                const double d = at(p, e / 3, e % 3) - static_cast<double>(host(of)[t]);
                 sum += d * d;
             }
             return -sum / 15;
@@ -504,7 +497,7 @@ TEST_CASE("strategy: built-in objectives are the losses computed outside") {
         CAPTURE(objective.name());
         const std::vector<float> got = population.evaluate(x, objective);
         REQUIRE(got.size() == static_cast<size_t>(pop_size));
-        CHECK(got == values_of(objective(y)));
+        CHECK(got == host(objective(y)));
         for (int64_t p = 0; p < pop_size; ++p) {
             // Accumulated in double; float logits and exponentials cost a few units each.
             const double off = static_cast<double>(got[static_cast<size_t>(p)]) - want(p);
@@ -518,7 +511,7 @@ TEST_CASE("strategy: built-in objectives are the losses computed outside") {
     check(score::accuracy(labels), share(labels));
     check(score::accuracy(own_labels), share(own_labels));
     // The first of equals is the answer.
-    CHECK(accuracy(Tensor::zeros({2, 3}), Tensor::from_ints({2}, {0, 2})).item() == 0.5f);
+    CHECK(accuracy(zeros({2, 3}), int_tensor({2}, {0, 2})).item() == 0.5f);
 }
 
 TEST_CASE("strategy: fitness of the wrong count or kind is refused and changes nothing") {
@@ -532,12 +525,12 @@ TEST_CASE("strategy: fitness of the wrong count or kind is refused and changes n
     check_refused(
         [&] {
             twins.es.step(x, [](const Tensor&) {
-                return Tensor::from_ints({8}, {1, 2, 3, 4, 5, 6, 7, 8});
+                return int_tensor({8}, {1, 2, 3, 4, 5, 6, 7, 8});
             });
         },
         {"int32"});
     const Objective odd(
-        "odd", [](const Tensor& y, const Tensor&) { return y; }, Tensor::zeros({1}));
+        "odd", [](const Tensor& y, const Tensor&) { return y; }, zeros({1}));
     check_refused([&] { twins.es.step(x, odd); }, {"odd"});
     twins.check_same();
 }
@@ -558,9 +551,9 @@ TEST_CASE("strategy: outputs that no perturbed weight reaches are repeated for e
     const Tensor y = population.forward(x);
     REQUIRE(y.shape() == Shape{6, 5, 4});
     CHECK(y.is_per_member());
-    for (size_t e = 0; e < 120; ++e) CHECK(y.data()[e] == 2.0f * x.data()[e % 20]);
-    CHECK(values_of(population.member(3)(x)) == values_of(x * 2.0f));
-    const std::vector<float> fitness = population.evaluate(x, loss::mse(Tensor::zeros({5, 4})));
+    for (size_t e = 0; e < 120; ++e) CHECK(host(y)[e] == 2.0f * host(x)[e % 20]);
+    CHECK(host(population.member(3)(x)) == host(x * 2.0f));
+    const std::vector<float> fitness = population.evaluate(x, loss::mse(zeros({5, 4})));
     CHECK(fitness == std::vector<float>(6, fitness[0]));
 }
 
@@ -600,14 +593,13 @@ TEST_CASE("strategy: a callback's exception passes through and changes nothing")
                     if (calls++ == at) throw Boom{3};
                     return mean(y);
                 },
-                Tensor::zeros({1}));
+                zeros({1}));
             CHECK(code_of([&] { es.step(x, failing); }) == 3);
         }
         // ask/tell: the callback is the caller's own; the ask stays open.
         const Population population = es.ask();
         const Objective failing(
-            "failing", [](const Tensor&, const Tensor&) -> Tensor { throw Boom{4}; },
-            Tensor::zeros({1}));
+            "failing", [](const Tensor&, const Tensor&) -> Tensor { throw Boom{4}; }, zeros({1}));
         CHECK(code_of([&] { population.evaluate(x, failing); }) == 4);
         CHECK(population.size() == 64);
         twins.check_same();
@@ -632,7 +624,7 @@ TEST_CASE("strategy: exceptions of a layer, an optimizer and a schedule pass thr
     {
         Eggroll es(failing, {.pop_size = 64});
         CHECK_THROWS_AS(es.step(x, [](const Tensor& y) { return mean(y); }), Boom);
-        CHECK_THROWS_AS(es.step(x, loss::mse(Tensor::zeros({5, 3}))), Boom);
+        CHECK_THROWS_AS(es.step(x, loss::mse(zeros({5, 3}))), Boom);
         CHECK_THROWS_AS(es.ask().forward(x), Boom);
         CHECK(es.generation() == 0);
         CHECK((bits(failing) == before));
@@ -667,10 +659,10 @@ TEST_CASE("strategy: exceptions of a layer, an optimizer and a schedule pass thr
                                            if (t == 1) throw Boom{7};
                                            return 1.0;
                                        }}});
-    es.step(x, loss::mse(Tensor::zeros({5, 3})));
+    es.step(x, loss::mse(zeros({5, 3})));
     const std::string after = bits(model);
     CHECK_THROWS_AS(es.ask(), Boom);
-    CHECK_THROWS_AS(es.step(x, loss::mse(Tensor::zeros({5, 3}))), Boom);
+    CHECK_THROWS_AS(es.step(x, loss::mse(zeros({5, 3}))), Boom);
     CHECK(es.generation() == 1);
     CHECK((bits(model) == after));
 }
@@ -678,7 +670,7 @@ TEST_CASE("strategy: exceptions of a layer, an optimizer and a schedule pass thr
 TEST_CASE("strategy: a step inside a step of the same strategy is refused") {
     Twins twins;
     const Tensor x = small_input();
-    const auto objective = loss::mse(Tensor::zeros({5, 3}));
+    const auto objective = loss::mse(zeros({5, 3}));
     check_refused(
         [&] {
             twins.es.step([&](const Member&) {
@@ -962,7 +954,7 @@ TEST_CASE("strategy: two strategies in two threads are as alone") {
 }
 
 TEST_CASE("strategy: the quick start learns") {
-    nn::Sequential model(nn::Linear(10, 20), nn::ReLU(), nn::Linear(20, 5));
+    nn::Sequential model = here(nn::Sequential(nn::Linear(10, 20), nn::ReLU(), nn::Linear(20, 5)));
     nn::Sequential teacher(nn::Linear(10, 20), nn::ReLU(), nn::Linear(20, 5));
     teacher.init(77);
     const Tensor x = random_tensor({64, 10});
@@ -983,7 +975,7 @@ TEST_CASE("strategy: a step tells its generation itself") {
     nn::Linear model(3, 2);
     Eggroll es(model, {.pop_size = 4});
     const auto before = bits(model);
-    const Tensor x = Tensor::zeros({2, 3});
+    const Tensor x = zeros({2, 3});
     const auto tell_inside = [&](const Tensor&) {
         es.tell({1, 2, 3, 4});
         return std::vector<float>(4);
@@ -1033,14 +1025,14 @@ TEST_CASE("strategy: an optimizer that does not keep its tensors is refused and 
     Eggroll* running = nullptr;
     const std::vector<std::function<void(Tensor&, std::span<Tensor>)>> ways = {
         [](Tensor& value, std::span<Tensor>) {
-            if (value.size() == 2) value = Tensor::zeros({7});
+            if (value.size() == 2) value = zeros({7});
         },
         [](Tensor& value, std::span<Tensor>) {
             if (value.size() == 2) value = Tensor();
         },
         [](Tensor&, std::span<Tensor> state) { state[0] = Tensor(); },
         [](Tensor& value, std::span<Tensor>) {
-            if (value.size() == 2) value = Tensor::from_ints({2}, {1, 2});
+            if (value.size() == 2) value = int_tensor({2}, {1, 2});
         },
         [&](Tensor&, std::span<Tensor>) {
             running->tell({1, 2, 3, 4});
@@ -1100,15 +1092,15 @@ TEST_CASE("strategy: the memory of outputs serves again once nobody holds them")
     nn::Sequential model = small_model();
     Eggroll es(model, {.pop_size = 6});
     const auto outputs = [&] { return es.ask().forward(small_input()); };
-    const auto address = [](const Tensor& y) { return y.data().data(); };
+    const auto address = [](const Tensor& y) { return detail::TensorAccess::floats(y); };
     Tensor y = outputs();
     const float* first = address(y);
-    const std::vector<float> before = values_of(y);
+    const std::vector<float> before = host(y);
     const Tensor part = y.reshape({6, 15});  // shares the memory
     y = Tensor();
     y = outputs();
     CHECK(address(y) != first);
-    CHECK(values_of(part) == before);
+    CHECK(host(part) == before);
     const float* second = address(y);
     y = Tensor();
     CHECK(address(outputs()) == second);

@@ -58,12 +58,12 @@ TEST_CASE("tensor: made from values") {
     CHECK(x.device() == Device::cpu());
     CHECK_FALSE(x.is_per_member());
     CHECK(x.members() == 0);
-    CHECK(values_of(x) == std::vector<float>{1, 2, 3, 4, 5, 6});
+    CHECK(host(x) == std::vector<float>{1, 2, 3, 4, 5, 6});
 
     std::vector<float> source = {7, 8};
     const Tensor copy = Tensor::from({2}, source);
     source[0] = 0;
-    CHECK(values_of(copy) == std::vector<float>{7, 8});
+    CHECK(host(copy) == std::vector<float>{7, 8});
 
     const std::vector<int32_t> ints = {std::numeric_limits<int32_t>::min(), -1,
                                        std::numeric_limits<int32_t>::max()};
@@ -205,7 +205,7 @@ TEST_CASE("tensor: reshape, with one extent left open") {
     const Tensor x = Tensor::from({2, 6}, counted(12));
     for (const Shape& shape : {Shape{12}, Shape{3, 4}, Shape{1, 12, 1}, Shape{2, 3, 2}}) {
         CHECK(x.reshape(shape).shape() == shape);
-        CHECK(values_of(x.reshape(shape)) == counted(12));
+        CHECK(host(x.reshape(shape)) == counted(12));
     }
     CHECK(x.reshape({-1}).shape() == Shape{12});
     CHECK(x.reshape({-1, 4}).shape() == Shape{3, 4});
@@ -245,7 +245,7 @@ TEST_CASE("tensor: the mark of members") {
     const Tensor plain = without_members(own);
     CHECK_FALSE(plain.is_per_member());
     CHECK(plain.shape() == Shape{4, 6});
-    CHECK(values_of(plain) == counted(24));
+    CHECK(host(plain) == counted(24));
     CHECK_FALSE(without_members(x).is_per_member());
     check_refused([] { per_member(Tensor::zeros({})); }, {"[per_member]", "scalar"});
 
@@ -265,9 +265,9 @@ TEST_CASE("tensor: assign copies values into the same storage") {
     Tensor source = Tensor::from({2, 3}, counted(6));
     x.assign(source);
     source.data()[0] = 100;
-    CHECK(values_of(alias) == counted(6));
+    CHECK(host(alias) == counted(6));
     x.assign(x);
-    CHECK(values_of(alias) == counted(6));
+    CHECK(host(alias) == counted(6));
     Tensor ids = Tensor::from_ints({2}, {1, 2});
     ids.assign(Tensor::from_ints({2}, {3, 4}));
     CHECK(ids.ints()[1] == 4);
@@ -277,7 +277,7 @@ TEST_CASE("tensor: assign copies values into the same storage") {
     check_refused([&] { x.assign(Tensor()); }, {"[Tensor::assign]", "(2,3)", "(0)"});
     check_refused([&] { ids.assign(Tensor::zeros({2})); },
                   {"[Tensor::assign]", "int32", "float32"});
-    CHECK(values_of(alias) == counted(6));
+    CHECK(host(alias) == counted(6));
     CHECK(ids.ints()[1] == 4);
 }
 
@@ -288,8 +288,18 @@ TEST_CASE("device: a value like any other") {
     CHECK(Device::cpu().name() == "cpu");
 }
 
-TEST_CASE("device: CUDA that is not built in says so by name") {
+TEST_CASE("device: a CUDA device that is not there says why") {
+#ifdef EGGROLL_TEST_CUDA
+    if (test_device().kind() == Device::Kind::cuda) {
+        CHECK(Device::cuda(0).name() == "cuda:0");
+        check_refused([] { Device::cuda(15); }, {"[Device::cuda]", "15"});
+    }
+    for (const int index : {-1, 16}) {
+        check_refused([&] { Device::cuda(index); }, {"[Device::cuda]", std::to_string(index)});
+    }
+#else
     for (const int index : {0, 1, -1}) {
         check_refused([&] { Device::cuda(index); }, {"[Device::cuda]", "CUDA", "not built in"});
     }
+#endif
 }

@@ -153,13 +153,13 @@ TEST_CASE("threads: many callers at once, more than there are threads") {
     nn::Sequential model(nn::Linear(9, 33), nn::ReLU(), nn::Linear(33, 4));
     Eggroll es(model, {.pop_size = 66});
     const Population population = es.ask();
-    const std::vector<float> want = values_of(population.forward(x));
+    const std::vector<float> want = host(population.forward(x));
     std::atomic<int> right{0};
     std::vector<std::thread> callers;
     for (int i = 0; i < 6; ++i) {
         callers.emplace_back([&] {
             for (int repeat = 0; repeat < 5; ++repeat) {
-                if (values_of(population.forward(x)) == want) ++right;
+                if (host(population.forward(x)) == want) ++right;
             }
         });
     }

@@ -82,7 +82,8 @@ public:
     /// Moves all parameters; tensors that alias them move too.
     void to(Device device);
     /// Copies the values of another model whose parameters have the same names and shapes; throws
-    /// Error naming the first difference and then has changed nothing.
+    /// Error naming the first difference and then has changed nothing. Parameters that nobody has
+    /// written to yet, as those of a fresh clone, go to the other's device.
     void copy_from(const Module& other);
     /// A model of its own with the same values. A layer of one's own that wants it overrides it:
     /// make one with the same sizes, `copy_from(*this)`, return it.

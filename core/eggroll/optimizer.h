@@ -17,7 +17,8 @@ struct OptimizerAccess;
 /// What changes from update to update, as an optimizer sees it.
 class EGGROLL_API UpdateStep {
 public:
-    explicit UpdateStep(const detail::GenerationBlock& block) : block_(&block) {}
+    UpdateStep(const detail::GenerationBlock& host, const detail::GenerationBlock& in_backend)
+        : block_(&host), in_backend_(&in_backend) {}
     float lr() const;
     /// How many updates came before this one.
     int64_t index() const;
@@ -25,6 +26,7 @@ public:
 private:
     friend struct detail::OptimizerAccess;
     const detail::GenerationBlock* block_;
+    const detail::GenerationBlock* in_backend_;
 };
 
 /// Turns an ascent direction g into a change of a parameter. A rule without state of its own: the

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: MIT
+// The CUDA table of operations, one for each device: memory, chunks one after another, and the
+// kernels.
+#include "core/backend.h"
+
+#include "cuda/context.h"
+#include "cuda/kernels.h"
+
+#include <eggroll/error.h>
+
+#include <algorithm>
+#include <array>
+#include <string>
+#include <utility>
+
+namespace eggroll::cuda {
+
+namespace {
+
+void copy_by(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
+    if (bytes == 0) return;
+    EGGROLL_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, kind, current().stream()));
+}
+
+/// The host's memory is the caller's again when this returns.
+void copy_from_host(void* to, const void* from, size_t bytes) {
+    copy_by(to, from, bytes, cudaMemcpyHostToDevice);
+    current().synchronize();
+}
+
+void copy_to_host(void* to, const void* from, size_t bytes) {
+    copy_by(to, from, bytes, cudaMemcpyDeviceToHost);
+    current().synchronize();
+}
+
+void copy(void* to, const void* from, size_t bytes) {
+    copy_by(to, from, bytes, cudaMemcpyDeviceToDevice);
+}
+
+/// The whole population, if the activations of two layers are within the budget.
+int64_t plan_chunk(const PlanArgs& args) {
+    constexpr int64_t kActivationBytes = int64_t{2} << 30;
+    const int64_t rows = std::max<int64_t>(args.rows, 1);
+    const int64_t widest = std::max<int64_t>(args.widest, 1);
+    const int64_t most = kActivationBytes / (2 * 4 * widest) / rows;
+    const int64_t chunks = args.pop_size / std::max<int64_t>(most, 2) + 1;
+    return std::max<int64_t>(2, ((args.pop_size + chunks - 1) / chunks + 1) / 2 * 2);
+}
+
+void run_chunks(int64_t count, ChunkFunction function, void* context) {
+    for (int64_t i = 0; i < count; ++i) function(context, i);
+}
+
+/// A row of the table of one device.
+template <int kDevice, auto kFunction>
+struct Row;
+template <int kDevice, class R, class... A, R (*kFunction)(A...)>
+struct Row<kDevice, kFunction> {
+    static R call(A... args) {
+        const Use device(kDevice);
+        return kFunction(args...);
+    }
+};
+template <int kDevice, class R, class... A, R (*kFunction)(A...) noexcept>
+struct Row<kDevice, kFunction> : Row<kDevice, static_cast<R (*)(A...)>(kFunction)> {};
+
+/// Called by destructors, at the end of a process too, when there is nothing left to give back.
+template <int kDevice>
+void release_row(void* memory, size_t bytes) {
+    try {
+        const Use device(kDevice);
+        release(memory, bytes);
+    } catch (const Error&) {
+    }
+}
+
+template <int kDevice>
+Backend table_of() {
+    Backend table{};
+    table.keeps_noise = false;  // drawing it again in registers takes less than reading it
+    table.allocate = Row<kDevice, &allocate>::call;
+    table.release = release_row<kDevice>;
+    table.copy_from_host = Row<kDevice, &copy_from_host>::call;
+    table.copy_to_host = Row<kDevice, &copy_to_host>::call;
+    table.copy = Row<kDevice, &copy>::call;
+    table.fill = Row<kDevice, &fill>::call;
+    table.plan_chunk = plan_chunk;
+    table.run_chunks = run_chunks;
+    table.fill_words = Row<kDevice, &fill_words>::call;
+    table.fill_normal = Row<kDevice, &fill_normal>::call;
+    table.packed_size = packed_size;
+    table.pack = pack;
+    table.product = Row<kDevice, &product>::call;
+    table.linear = Row<kDevice, &linear>::call;
+    table.perturb_vector = Row<kDevice, &perturb_vector>::call;
+    table.embedding = Row<kDevice, &embedding>::call;
+    table.unary = Row<kDevice, &unary>::call;
+    table.binary = Row<kDevice, &binary>::call;
+    table.where = Row<kDevice, &where>::call;
+    table.copy_strided = Row<kDevice, &copy_strided>::call;
+    table.reduce = Row<kDevice, &reduce>::call;
+    table.argmax = Row<kDevice, &argmax>::call;
+    table.softmax = Row<kDevice, &softmax>::call;
+    table.standardize = Row<kDevice, &standardize>::call;
+    table.gather = Row<kDevice, &gather>::call;
+    table.matmul = Row<kDevice, &matmul>::call;
+    table.loss = Row<kDevice, &loss>::call;
+    table.shape_fitness = Row<kDevice, &shape_fitness>::call;
+    table.update = Row<kDevice, &update>::call;
+    table.all_finite = Row<kDevice, &all_finite>::call;
+    table.optimize = Row<kDevice, &optimize>::call;
+    return table;
+}
+
+template <int... kDevice>
+std::array<Backend, sizeof...(kDevice)> tables(std::integer_sequence<int, kDevice...>) {
+    return {table_of<kDevice>()...};
+}
+
+}  // namespace
+
+}  // namespace eggroll::cuda
+
+const eggroll::detail::Backend& eggroll::detail::cuda_backend(int device) {
+    static const auto all = cuda::tables(std::make_integer_sequence<int, cuda::kMaxDevices>());
+    if (device < 0 || device >= cuda::kMaxDevices) {
+        throw Error("[Device::cuda] index " + std::to_string(device) + " is outside 0.." +
+                    std::to_string(cuda::kMaxDevices - 1));
+    }
+    const cuda::Use found(device);  // throws when there is none
+    return all[static_cast<size_t>(device)];
+}

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: MIT
+#include "cuda/context.h"
+
+#include <eggroll/error.h>
+
+#include <algorithm>
+#include <array>
+#include <limits>
+#include <memory>
+
+namespace eggroll::cuda {
+
+namespace {
+
+thread_local Context* in_use = nullptr;
+
+/// With it, and one stream, cuBLAS gives the same bits in every run.
+constexpr size_t kWorkspaceBytes = size_t{32} << 20;
+
+/// Set when the process has come to its end and the contexts are gone.
+bool gone = false;
+
+struct Contexts {
+    ~Contexts() { gone = true; }
+    std::array<std::unique_ptr<Context>, kMaxDevices> of;
+    std::mutex mutex;
+};
+
+Context& context_of(int device) {
+    if (gone) throw Error("[cuda] used after the end of main");
+    static Contexts all;
+    const std::scoped_lock lock(all.mutex);
+    std::unique_ptr<Context>& context = all.of[static_cast<size_t>(device)];
+    if (!context) context = std::make_unique<Context>(device);
+    return *context;
+}
+
+[[noreturn]] void no_device(const std::string& why) {
+    throw Error("[Device::cuda] no CUDA device: " + why);
+}
+
+int device_count() {
+    int count = 0;
+    const cudaError_t status = cudaGetDeviceCount(&count);
+    cudaGetLastError();  // takes the error off
+    if (status == cudaErrorInsufficientDriver) {
+        int driver = 0, runtime = 0;
+        if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0) {
+            no_device("driver not found");
+        }
+        cudaRuntimeGetVersion(&runtime);
+        no_device("the driver is for CUDA " + std::to_string(driver / 1000) + "." +
+                  std::to_string(driver % 1000 / 10) + " but this library was built with " +
+                  std::to_string(runtime / 1000) + "." + std::to_string(runtime % 1000 / 10));
+    }
+    if (status == cudaErrorNoDevice) no_device("the driver finds none");
+    if (status != cudaSuccess) no_device(cudaGetErrorString(status));
+    return count;
+}
+
+int as_int(int64_t extent, const char* what) {
+    if (extent > std::numeric_limits<int>::max()) {
+        throw Error(std::string("[cuda] a product has ") + std::to_string(extent) + " " + what +
+                    " but cuBLAS takes up to " + std::to_string(std::numeric_limits<int>::max()));
+    }
+    return static_cast<int>(extent);
+}
+
+}  // namespace
+
+void check(cudaError_t status, const char* call, const char* file, int line) {
+    if (status == cudaSuccess) return;
+    throw Error(std::string("[cuda] ") + call + " failed: " + cudaGetErrorString(status) + " (" +
+                cudaGetErrorName(status) + ", " + file + ":" + std::to_string(line) + ")");
+}
+
+void check(cublasStatus_t status, const char* call, const char* file, int line) {
+    if (status == CUBLAS_STATUS_SUCCESS) return;
+    throw Error(std::string("[cuda] ") + call + " failed: " + cublasGetStatusString(status) + " (" +
+                file + ":" + std::to_string(line) + ")");
+}
+
+Context::Context(int device) : device_(device) {
+    const int count = device_count();
+    if (device < 0 || device >= std::min(count, kMaxDevices)) {
+        no_device("index " + std::to_string(device) + " is not among the " + std::to_string(count) +
+                  " there are");
+    }
+    int before = 0;
+    EGGROLL_CUDA_CHECK(cudaGetDevice(&before));
+    EGGROLL_CUDA_CHECK(cudaSetDevice(device));
+    EGGROLL_CUDA_CHECK(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
+    memory_.begin(stream_);
+    EGGROLL_CUDA_CHECK(cublasCreate(&blas_));
+    EGGROLL_CUDA_CHECK(cublasSetStream(blas_, stream_));
+    workspace_ = memory_.allocate(kWorkspaceBytes);
+    EGGROLL_CUDA_CHECK(cublasSetWorkspace(blas_, workspace_, kWorkspaceBytes));
+    EGGROLL_CUDA_CHECK(cublasSetMathMode(blas_, CUBLAS_PEDANTIC_MATH));
+    EGGROLL_CUDA_CHECK(cudaSetDevice(before));
+}
+
+/// At the end of a process the driver may be gone already; what it says is not heard.
+Context::~Context() {
+    int before = 0;
+    cudaGetDevice(&before);
+    cudaSetDevice(device_);
+    cudaStreamSynchronize(stream_);
+    cublasDestroy(blas_);
+    memory_.release(workspace_, kWorkspaceBytes);
+    memory_.trim();
+    memory_.begin(nullptr);
+    cudaStreamDestroy(stream_);
+    cudaSetDevice(before);
+}
+
+void Context::launched(const char* kernel) {
+    const std::scoped_lock lock(mutex_);
+    if (std::find(launched_.begin(), launched_.end(), kernel) == launched_.end()) {
+        launched_.push_back(kernel);
+    }
+}
+
+void Context::synchronize() {
+    const cudaError_t status = cudaStreamSynchronize(stream_);
+    const std::scoped_lock lock(mutex_);
+    if (status == cudaSuccess) return launched_.clear();
+    std::string names;
+    for (const char* name : launched_) names += (names.empty() ? "" : ", ") + std::string(name);
+    throw Error("[cuda] a kernel failed: " + std::string(cudaGetErrorString(status)) + " (" +
+                cudaGetErrorName(status) +
+                "); launched since the last synchronisation: " + (names.empty() ? "none" : names));
+}
+
+void Context::multiply(const Product& p) {
+    if (p.rows == 0 || p.outputs == 0 || p.batches == 0) return;
+    const int rows = as_int(p.rows, "rows"), inputs = as_int(p.inputs, "columns of x"),
+              outputs = as_int(p.outputs, "columns"), batches = as_int(p.batches, "batches");
+    const float one = 1.0f, zero = 0.0f;
+    // cuBLAS counts by columns: our (rows,O) is its (O,rows).
+    const std::scoped_lock lock(mutex_);
+    EGGROLL_CUDA_CHECK(cublasSgemmStridedBatched(
+        blas_, p.w_transposed ? CUBLAS_OP_T : CUBLAS_OP_N, CUBLAS_OP_N, outputs, rows, inputs, &one,
+        p.w, std::max(1, p.w_transposed ? inputs : outputs), p.stride_w, p.x, std::max(1, inputs),
+        p.stride_x, &zero, p.y, outputs, p.rows * p.outputs, batches));
+}
+
+Context& current() {
+    return *in_use;
+}
+
+Use::Use(int device) : before_(in_use) {
+    Context& wanted = context_of(device);
+    int now = 0;
+    EGGROLL_CUDA_CHECK(cudaGetDevice(&now));
+    if (now != device) {
+        EGGROLL_CUDA_CHECK(cudaSetDevice(device));
+        device_before_ = now;
+    }
+    in_use = &wanted;
+}
+
+Use::~Use() {
+    in_use = before_;
+    if (device_before_ >= 0) cudaSetDevice(device_before_);
+}
+
+}  // namespace eggroll::cuda

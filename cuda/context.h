@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// What the backend knows of a device: its stream, its cuBLAS handle, its memory. Rows of the table
+// find it as `current()`: the table of each device wraps them in a `Use` of it.
+
+#include "cuda/memory.h"
+
+#include <cublas_v2.h>
+#include <cuda_runtime_api.h>
+
+#include <cstddef>
+#include <mutex>
+#include <string>
+#include <vector>
+
+namespace eggroll::cuda {
+
+/// Most devices of one process; each has a table of its own.
+inline constexpr int kMaxDevices = 16;
+
+class Context {
+public:
+    /// Throws Error with the reason when there is no such device.
+    explicit Context(int device);
+    ~Context();
+    Context(const Context&) = delete;
+    Context& operator=(const Context&) = delete;
+
+    int device() const { return device_; }
+    cudaStream_t stream() const { return stream_; }
+    Memory& memory() { return memory_; }
+
+    /// y (rows,O) = x (rows,I) Wᵀ, or with w (I,O): x w; batches of them by strides.
+    struct Product {
+        const float* x;
+        const float* w;
+        float* y;
+        int64_t rows, inputs, outputs;
+        bool w_transposed = true;
+        int64_t batches = 1, stride_x = 0, stride_w = 0;
+    };
+    void multiply(const Product& product);
+
+    /// Remembers a launch, to be named when it turns out to have failed.
+    void launched(const char* kernel);
+    /// Waits for all work; throws Error naming the kernels it may have failed in.
+    void synchronize();
+
+private:
+    int device_;
+    cudaStream_t stream_ = nullptr;
+    cublasHandle_t blas_ = nullptr;
+    void* workspace_ = nullptr;
+    Memory memory_;
+    std::mutex mutex_;                   // of cuBLAS and of what follows
+    std::vector<const char*> launched_;  // since the last synchronisation, each kernel once
+};
+
+/// Of the device whose row is running on this thread.
+Context& current();
+
+/// Makes a device the thread's own as long as it lives.
+class Use {
+public:
+    explicit Use(int device);
+    ~Use();
+    Use(const Use&) = delete;
+    Use& operator=(const Use&) = delete;
+
+private:
+    Context* before_;
+    int device_before_ = -1;
+};
+
+/// Throws Error unless the call succeeded.
+void check(cudaError_t status, const char* call, const char* file, int line);
+void check(cublasStatus_t status, const char* call, const char* file, int line);
+#define EGGROLL_CUDA_CHECK(call) ::eggroll::cuda::check((call), #call, __FILE__, __LINE__)
+
+}  // namespace eggroll::cuda

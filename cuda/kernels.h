@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+// The rows of the table that run kernels; see core/backend.h for what each does. One file a group:
+// linear, parameter, noise, elementwise, reduce, loss, matmul, update, optimize, shaping.
+
+#include "core/backend.h"
+
+namespace eggroll::cuda {
+
+using namespace eggroll::detail;
+
+// noise.cu
+void fill_words(const NoiseStream& stream, uint64_t first, uint32_t* out, int64_t n);
+void fill_normal(const NoiseStream& stream, uint64_t first, float* out, int64_t n);
+
+// linear.cu
+int64_t packed_size(int64_t outputs, int64_t inputs, int64_t rows);
+void pack(const float* w, int64_t outputs, int64_t inputs, float* packed);
+void product(const float* x, const float* w, float* y, int64_t rows, int64_t inputs,
+             int64_t outputs);
+void linear(const LinearArgs& args);
+
+// parameter.cu
+void perturb_vector(const Members& members, const Operand& b, int64_t n, float* y);
+void embedding(const Members& members, const Operand& table, int64_t rows, const int32_t* ids,
+               bool own_ids, int64_t batch, int64_t cols, float* y);
+
+// elementwise.cu
+void fill(float* to, float value, int64_t n);
+void unary(Unary kind, const float* x, float* y, int64_t n);
+void binary(Binary kind, const float* a, const float* b, float* y, const Strided& layout);
+void where(const float* condition, const float* a, const float* b, float* y, const Strided& layout);
+void copy_strided(const void* x, void* y, const Strided& layout);
+
+// reduce.cu
+void reduce(Reduce kind, const float* x, float* y, int64_t outer, int64_t n, int64_t inner);
+void argmax(const float* x, float* y, int64_t rows, int64_t n);
+void softmax(const float* x, float* y, int64_t rows, int64_t n, bool logarithm);
+void standardize(const float* x, float* y, int64_t rows, int64_t n, float eps);
+void gather(const float* x, const int32_t* ids, float* y, int64_t rows, int64_t n, int64_t id_rows);
+
+// matmul.cu, loss.cu
+void matmul(const MatmulArgs& args);
+void loss(const LossArgs& args);
+
+// shaping.cu, update.cu, optimize.cu
+FitnessStats shape_fitness(const ShapingArgs& args);
+void update(const UpdateArgs& args);
+bool all_finite(const float* x, int64_t n);
+void optimize(const OptimizeArgs& args);
+
+}  // namespace eggroll::cuda

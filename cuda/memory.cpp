@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: MIT
+#include "cuda/memory.h"
+
+#include "cuda/context.h"
+
+#include <eggroll/error.h>
+
+#include <bit>
+#include <string>
+
+namespace eggroll::cuda {
+
+namespace {
+
+constexpr size_t kAlignment = 256;
+
+/// Four sizes to an octave, so that at most a quarter of a block is unused.
+size_t class_of(size_t bytes) {
+    const size_t whole = (bytes + kAlignment - 1) / kAlignment * kAlignment;
+    if (whole <= 4 * kAlignment) return whole;
+    const size_t step = std::bit_floor(whole - 1) / 4;
+    return (whole + step - 1) / step * step;
+}
+
+std::string mebibytes(size_t bytes) {
+    return std::to_string((bytes + (size_t{1} << 20) - 1) >> 20) + " MiB";
+}
+
+}  // namespace
+
+Memory::~Memory() {
+    trim();
+}
+
+void* Memory::allocate(size_t bytes) {
+    if (bytes == 0) return nullptr;
+    const size_t size = class_of(bytes);
+    {
+        const std::scoped_lock lock(mutex_);
+        std::vector<void*>& blocks = kept_[size];
+        if (!blocks.empty()) {
+            void* memory = blocks.back();
+            blocks.pop_back();
+            in_use_ += size;
+            return memory;
+        }
+    }
+    void* memory = nullptr;
+    cudaError_t status = cudaMallocAsync(&memory, size, stream_);
+    if (status == cudaErrorMemoryAllocation) {
+        cudaGetLastError();  // takes the error off
+        trim();
+        status = cudaMallocAsync(&memory, size, stream_);
+    }
+    if (status == cudaErrorMemoryAllocation) {
+        cudaGetLastError();
+        size_t available = 0, total = 0;
+        cudaMemGetInfo(&available, &total);
+        throw Error("[cuda] out of device memory: " + mebibytes(size) + " were asked for, " +
+                    mebibytes(available) + " of " + mebibytes(total) + " are free and " +
+                    mebibytes(in_use_) +
+                    " in use by tensors; a smaller population or batch takes less");
+    }
+    EGGROLL_CUDA_CHECK(status);
+    const std::scoped_lock lock(mutex_);
+    in_use_ += size;
+    return memory;
+}
+
+void Memory::release(void* memory, size_t bytes) noexcept {
+    if (memory == nullptr) return;
+    const size_t size = class_of(bytes);
+    const std::scoped_lock lock(mutex_);
+    in_use_ -= size;
+    try {
+        kept_[size].push_back(memory);
+    } catch (...) {
+        cudaFreeAsync(memory, stream_);
+    }
+}
+
+void Memory::trim() noexcept {
+    const std::scoped_lock lock(mutex_);
+    for (auto& [size, blocks] : kept_) {
+        for (void* memory : blocks) cudaFreeAsync(memory, stream_);
+        blocks.clear();
+    }
+    if (stream_ != nullptr) cudaStreamSynchronize(stream_);
+}
+
+void* allocate(size_t bytes) {
+    return current().memory().allocate(bytes);
+}
+
+void release(void* memory, size_t bytes) noexcept {
+    if (memory != nullptr) current().memory().release(memory, bytes);
+}
+
+}  // namespace eggroll::cuda

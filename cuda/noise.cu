@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MIT
+#include "cuda/noise.h"
+
+#include "cuda/kernels.h"
+#include "cuda/launch.h"
+
+namespace eggroll::cuda {
+
+namespace {
+
+/// A block of the stream; writes those of its elements that are asked for.
+template <class T>
+struct FillBlock {
+    NoiseStream stream;
+    uint64_t first;
+    T* out;
+    int64_t n;
+
+    __device__ void operator()(int64_t i) const {
+        const uint64_t block = first / 4 + static_cast<uint64_t>(i);
+        uint32_t words[4];
+        block_words(stream.seed, static_cast<uint32_t>(block), stream.parameter, stream.pair,
+                    stream.generation, words);
+        T values[4];
+        if constexpr (sizeof(T) == sizeof(float) && !std::is_integral_v<T>) {
+            normal4(words, values);
+        } else {
+            for (int l = 0; l < 4; ++l) values[l] = words[l];
+        }
+        for (int l = 0; l < 4; ++l) {
+            const int64_t to = static_cast<int64_t>(4 * block + static_cast<uint64_t>(l) - first);
+            if (to >= 0 && to < n) out[to] = values[l];
+        }
+    }
+};
+
+template <class T>
+void fill_stream(const char* name, const NoiseStream& stream, uint64_t first, T* out, int64_t n) {
+    const int64_t blocks = n > 0 ? blocks_of(static_cast<int64_t>(first % 4) + n, 4) : 0;
+    for_each(name, blocks, FillBlock<T>{stream, first, out, n});
+}
+
+}  // namespace
+
+void fill_words(const NoiseStream& stream, uint64_t first, uint32_t* out, int64_t n) {
+    fill_stream("fill_words", stream, first, out, n);
+}
+
+void fill_normal(const NoiseStream& stream, uint64_t first, float* out, int64_t n) {
+    fill_stream("fill_normal", stream, first, out, n);
+}
+
+}  // namespace eggroll::cuda

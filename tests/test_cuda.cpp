@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: MIT
+// The rows of the CUDA table against those of the CPU where both must give the same bits: noise,
+// shaping, the update and the optimizers. Forward passes, which agree within a bound, are the
+// business of the other tests, which run on the device when EGGROLL_DEVICE=cuda.
+#include "core/backend.h"
+#include "core/storage.h"
+#include "tests/cases.h"
+#include "tests/check_layer.h"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+using namespace eggroll;
+using namespace eggroll::test;
+using detail::Backend;
+
+namespace {
+
+bool on_cuda() {
+    return test_device().kind() == Device::Kind::cuda;
+}
+
+/// An array in the memory of a backend, 0xff at first.
+template <class T>
+class Array {
+public:
+    Array(const Backend& backend, size_t n) : backend_(backend), n_(n) {
+        data_ = static_cast<T*>(backend.allocate(n * sizeof(T)));
+    }
+    Array(const Backend& backend, const std::vector<T>& values) : Array(backend, values.size()) {
+        backend.copy_from_host(data_, values.data(), n_ * sizeof(T));
+    }
+    ~Array() { backend_.release(data_, n_ * sizeof(T)); }
+    Array(const Array&) = delete;
+    Array& operator=(const Array&) = delete;
+
+    T* data() { return data_; }
+    std::vector<T> host() const {
+        std::vector<T> values(n_);
+        backend_.copy_to_host(values.data(), data_, n_ * sizeof(T));
+        return values;
+    }
+
+private:
+    const Backend& backend_;
+    size_t n_;
+    T* data_;
+};
+
+/// What f(backend) returns is the same on both.
+template <class F>
+void check_same(F f) {
+    const auto want = f(detail::cpu_backend()), got = f(detail::cuda_backend(0));
+    REQUIRE(got.size() == want.size());
+    for (size_t i = 0; i < want.size(); ++i) {
+        // By bits: NaN equals itself and -0 is not 0.
+        if (std::bit_cast<uint32_t>(got[i]) == std::bit_cast<uint32_t>(want[i])) continue;
+        CAPTURE(i);
+        CAPTURE(got[i]);
+        CAPTURE(want[i]);
+        FAIL_CHECK("the backends differ");
+        return;
+    }
+}
+
+}  // namespace
+
+TEST_CASE("cuda: noise has the CPU's bits") {
+    if (!on_cuda()) return;
+    for (const NoiseStream& stream :
+         {NoiseStream{}, NoiseStream{0x123456789abcdef0u, 3, 5, 7},
+          NoiseStream{~uint64_t{0}, 0xffffffffu, 0xffffffffu, 0xfffffffeu}}) {
+        for (const uint64_t first : {0ull, 1ull, 2ull, 3ull, 4ull, 4095ull, (4ull << 32) - 1000}) {
+            for (const int64_t n : {0, 1, 2, 3, 4, 5, 7, 64, 1000}) {
+                CAPTURE(first);
+                CAPTURE(n);
+                check_same([&](const Backend& backend) {
+                    Array<float> out(backend, static_cast<size_t>(n));
+                    backend.fill_normal(stream, first, out.data(), n);
+                    return out.host();
+                });
+                check_same([&](const Backend& backend) {
+                    Array<uint32_t> out(backend, static_cast<size_t>(n));
+                    backend.fill_words(stream, first, out.data(), n);
+                    return out.host();
+                });
+            }
+        }
+    }
+}
+
+TEST_CASE("cuda: a hundred thousand normals have the CPU's bits") {
+    if (!on_cuda()) return;
+    for (const uint32_t pair : {0u, 1u, 77u, 1u << 31}) {
+        check_same([&](const Backend& backend) {
+            Array<float> out(backend, 100000);
+            backend.fill_normal({.seed = 42, .parameter = 2, .pair = pair, .generation = 9}, 3,
+                                out.data(), 100000);
+            return out.host();
+        });
+    }
+}
+
+TEST_CASE("cuda: the update has the CPU's bits") {
+    if (!on_cuda()) return;
+    struct Case {
+        int64_t rows, cols;
+        int rank;
+        int64_t streams;
+        bool antithetic;
+    };
+    std::vector<Case> cases;
+    for (int rank = 1; rank <= 9; ++rank) cases.push_back({17, 33, rank, 70, true});
+    for (const int rank : {1, 3, 40, 70}) {
+        cases.push_back({70, 130, rank, 3, false});
+        cases.push_back({129, 64, rank, 11, true});
+    }
+    cases.push_back({1, 1, 1, 1000, true});
+    cases.push_back({5, 3, 3, 1500, true});    // several panels
+    cases.push_back({64, 64, 1, 600, false});  // several chains
+    cases.push_back({515, 520, 2, 3, true});   // the wide tiles
+    cases.push_back({1, 5, 0, 3, true});       // vectors
+    cases.push_back({1, 131, 0, 1100, false});
+    for (const Case& of : cases) {
+        CAPTURE(of.rows);
+        CAPTURE(of.cols);
+        CAPTURE(of.rank);
+        CAPTURE(of.streams);
+        std::vector<float> weights(static_cast<size_t>(of.streams));
+        fill_normal({.seed = 5}, 0, weights);
+        check_same([&](const Backend& backend) {
+            Array<detail::GenerationBlock> block(
+                backend, std::vector<detail::GenerationBlock>{
+                             {.seed = 3, .generation = 5, .sigma = 0.1f, .lr = 0.3f}});
+            Array<float> w(backend, weights), g(backend, static_cast<size_t>(of.rows * of.cols));
+            backend.update({.block = block.data(),
+                            .weights = w.data(),
+                            .streams = of.streams,
+                            .pop_size = of.antithetic ? 2 * of.streams : of.streams,
+                            .parameter = 1,
+                            .rank = of.rank,
+                            .rows = of.rows,
+                            .cols = of.cols,
+                            .g = g.data()});
+            return g.host();
+        });
+    }
+}
+
+TEST_CASE("cuda: shaping has the CPU's bits") {
+    if (!on_cuda()) return;
+    constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+    constexpr float kInf = std::numeric_limits<float>::infinity();
+    for (const int64_t n : {2, 3, 34, 255, 256, 257, 512, 5000}) {
+        for (const int broken : {0, 1, 2}) {
+            for (const bool antithetic : {true, false}) {
+                for (const bool normalize : {true, false}) {
+                    if (antithetic && n % 2 != 0) continue;
+                    CAPTURE(n);
+                    CAPTURE(broken);
+                    std::vector<float> fitness(static_cast<size_t>(n));
+                    fill_normal({.seed = 7}, 0, fitness);
+                    if (broken > 0) fitness[0] = kNan;
+                    if (broken > 0) fitness[static_cast<size_t>(n / 2)] = -kInf;
+                    if (broken > 1) std::fill(fitness.begin(), fitness.end(), kInf);
+                    if (n == 34) fitness[20] = fitness[30];
+                    check_same([&](const Backend& backend) {
+                        Array<float> f(backend, fitness);
+                        Array<float> weights(backend, static_cast<size_t>(antithetic ? n / 2 : n));
+                        const detail::FitnessStats stats =
+                            backend.shape_fitness({.fitness = f.data(),
+                                                   .pop_size = n,
+                                                   .antithetic = antithetic,
+                                                   .normalize = normalize,
+                                                   .weights = weights.data()});
+                        std::vector<float> all;
+                        if (stats.best_member >= 0) all = weights.host();
+                        for (const double v : {stats.mean, stats.best, stats.worst, stats.std}) {
+                            const auto bits = std::bit_cast<uint64_t>(std::isnan(v) ? 0.0 : v);
+                            all.push_back(std::bit_cast<float>(static_cast<uint32_t>(bits)));
+                            all.push_back(std::bit_cast<float>(static_cast<uint32_t>(bits >> 32)));
+                        }
+                        all.push_back(static_cast<float>(stats.best_member));
+                        all.push_back(static_cast<float>(stats.non_finite));
+                        return all;
+                    });
+                }
+            }
+        }
+    }
+}
+
+TEST_CASE("cuda: the optimizers have the CPU's bits") {
+    if (!on_cuda()) return;
+    constexpr size_t kN = 1000;
+    std::vector<float> value(kN), g(kN), m(kN), v(kN);
+    fill_normal({.seed = 1}, 0, value);
+    fill_normal({.seed = 2}, 0, g);
+    fill_normal({.seed = 3}, 0, m);
+    fill_normal({.seed = 4}, 0, v);
+    for (float& x : v) x *= x;
+    for (const detail::Rule rule :
+         {detail::Rule::sgd, detail::Rule::momentum, detail::Rule::adam}) {
+        CAPTURE(static_cast<int>(rule));
+        check_same([&](const Backend& backend) {
+            Array<detail::GenerationBlock> block(
+                backend,
+                std::vector<detail::GenerationBlock>{{.sigma = 0.1f, .lr = 0.3f, .updates = 6}});
+            Array<float> to(backend, value), by(backend, g), first(backend, m), second(backend, v);
+            backend.optimize({.rule = rule,
+                              .block = block.data(),
+                              .value = to.data(),
+                              .g = by.data(),
+                              .first_moment = first.data(),
+                              .second_moment = second.data(),
+                              .n = kN,
+                              .beta1 = 0.9f,
+                              .beta2 = 0.999f,
+                              .eps = 1e-8f});
+            std::vector<float> all = to.host();
+            for (const auto& more : {first.host(), second.host()}) {
+                all.insert(all.end(), more.begin(), more.end());
+            }
+            return all;
+        });
+    }
+}
+
+TEST_CASE("cuda: fifty generations follow the CPU's") {
+    if (!on_cuda()) return;
+    const auto run = [](Device device) {
+        Tensor x = Tensor::zeros({64, 10}), map = Tensor::zeros({10, 5});
+        fill_normal({.seed = 1}, 0, x.data());
+        fill_normal({.seed = 2}, 0, map.data());
+        const Tensor target = tanh(matmul(x, map) * 0.3f).to(device);
+        x = x.to(device);
+        nn::Sequential model(nn::Linear(10, 20), nn::ReLU(), nn::Linear(20, 5));
+        model.init(0);
+        model.to(device);
+        Eggroll es(model, {.pop_size = 32, .sigma = 0.1f, .lr = 0.1f, .rank = 4});
+        std::vector<float> means;
+        for (int t = 0; t < 50; ++t) {
+            means.push_back(es.step(x, [&](const Tensor& y) { return -mse(y, target); }).mean);
+        }
+        return means;
+    };
+    const std::vector<float> want = run(Device::cpu()), got = run(Device::cuda());
+    for (size_t t = 0; t < want.size(); ++t) {
+        CAPTURE(t);
+        // Rounding of the forward passes, at most 1e-6 of the fitness, grows with the generations.
+        CHECK(std::fabs(got[t] - want[t]) <= 1e-4f * std::fabs(want[t]));
+    }
+    CHECK(want.back() > 0.5f * want.front());
+}
