@@ -155,9 +155,7 @@ int main(int argc, char** argv) {
         ->check(CLI::IsMember({"forward", "step"}));
     add_list(app, "--arch", archs, "MLP: 256x3 (three layers) or 64-128-128-128-10")
         ->check(readable_by(parse_arch));
-    add_list(app, "--pop", pops, "population, even")
-        ->check(CLI::Range(int64_t{2}, int64_t{1} << 32))
-        ->check(even);
+    add_populations(app, pops, "population");
     add_list(app, "--batch", batches, "rows a member")->check(CLI::Range(1, 1 << 24));
     add_list(app, "--rank", ranks, "rank of the perturbations")->check(CLI::Range(1, 1 << 16));
     add_list(app, "--threads", threads, "0: the library's default")->check(CLI::Range(0, 1024));

@@ -100,9 +100,7 @@ int main(int argc, char** argv) {
              "one for all members, or each its own (left out where the rows alone take more than "
              "half the limit)")
         ->check(CLI::IsMember({"shared", "own"}));
-    add_list(app, "--pop", pops, "population, even")
-        ->check(CLI::Range(int64_t{2}, int64_t{1} << 32))
-        ->check(even);
+    add_populations(app, pops, "population");
     app.add_option("--generations", generations, "how many")->check(CLI::Range(1, 1000));
     app.add_option("--threads", threads, "0: the library's default")->check(CLI::Range(0, 1024));
     return run_main(app, argc, argv, [&] {

@@ -211,9 +211,7 @@ int main(int argc, char** argv) {
     app.option_defaults()->always_capture_default();
     app.add_option("--arch", s.arch, "MLP: 64x3 (three layers) or 64-128-10")
         ->check(readable_by(parse_arch));
-    add_list(app, "--pop", s.pops, "populations of the first two claims, even")
-        ->check(CLI::Range(int64_t{2}, int64_t{1} << 32))
-        ->check(even);
+    add_populations(app, s.pops, "populations of the first two claims");
     add_list(app, "--threads", threads,
              "the first for all populations, the others to compare with it")
         ->check(CLI::Range(1, 1024));

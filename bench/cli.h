@@ -44,6 +44,14 @@ inline std::string even(const std::string& text) {
     return !text.empty() && (text.back() - '0') % 2 == 0 ? "" : "must be even but is " + text;
 }
 
+/// Adds --pop, one even population or a list to sweep.
+inline CLI::Option* add_populations(CLI::App& app, std::vector<int64_t>& pops,
+                                    const std::string& description) {
+    return add_list(app, "--pop", pops, description + ", even")
+        ->check(CLI::Range(int64_t{2}, int64_t{1} << 32))
+        ->check(even);
+}
+
 /// The status, or 1 and a word on stderr when what was printed did not arrive.
 inline int delivered(int status) {
     std::cout.flush();

@@ -75,7 +75,6 @@ public:
             });
         } while (descriptor_ < 0 && errno == EEXIST);
         if (descriptor_ < 0) fail("cannot create a file in its directory", errno);
-        keep_mode();
     }
 
     ~TemporaryFile() {
@@ -85,6 +84,15 @@ public:
 
     TemporaryFile(const TemporaryFile&) = delete;
     TemporaryFile& operator=(const TemporaryFile&) = delete;
+
+    /// Who may read a file may read what takes its place, and nobody else.
+    void keep_mode() {
+        struct stat old = {};
+        if (::stat(target_.c_str(), &old) < 0) return;  // it is new
+        if (::fchmod(descriptor_, old.st_mode & 07777) < 0) {
+            fail("cannot keep its permissions", errno);
+        }
+    }
 
     void write(std::span<const std::byte> bytes) {
         while (!bytes.empty()) {
@@ -107,18 +115,6 @@ public:
     }
 
 private:
-    /// Who may read a file may read what takes its place, and nobody else.
-    void keep_mode() {
-        struct stat old = {};
-        if (::stat(target_.c_str(), &old) < 0) return;  // it is new
-        if (::fchmod(descriptor_, old.st_mode & 07777) < 0) {
-            const int error = errno;
-            ::close(std::exchange(descriptor_, -1));
-            ::unlink(name_.c_str());
-            fail("cannot keep its permissions", error);
-        }
-    }
-
     [[noreturn]] void fail(const char* what, int error) const {
         fail_at(caller_, path_, std::string(what) + ": " + message_of(error));
     }
@@ -185,6 +181,7 @@ void InputFile::fail(const std::string& reason) const {
 void write_file_atomically(const char* caller, const fs::path& path,
                            const std::function<void(const WriteBytes&)>& content) {
     TemporaryFile file(caller, path);
+    file.keep_mode();
     content([&file](std::span<const std::byte> bytes) { file.write(bytes); });
     file.take_place();
 }

@@ -64,8 +64,9 @@ int64_t Strategy::widest() const {
     return widest;
 }
 
-const Backend& Strategy::backend_at(const char* caller, const Tensor& x) const {
-    const Device own = device();
+const Backend& Strategy::backend_at(const char* caller, const Generation& generation,
+                                    const Tensor& x) const {
+    const Device own = generation.block_memory.device();
     if (x.device() != own) {
         throw Error(std::string("[") + caller + "] x " + to_string(x.shape()) + " is on " +
                     x.device().name() + " but the parameters are on " + own.name());
@@ -81,7 +82,7 @@ void Strategy::evaluate(const Generation& generation, const Tensor& x,
                     " is per-member with a leading axis of " + std::to_string(x.members()) +
                     " but the population has " + std::to_string(pop_size) + " members");
     }
-    const Backend& backend = backend_at("forward", x);
+    const Backend& backend = backend_at("forward", generation, x);
     const Shape part = x.part_shape();
     const int64_t columns = part.empty() ? 1 : std::max<int64_t>(part.back(), 1);
     const int64_t chunk =
@@ -140,7 +141,7 @@ Tensor Strategy::forward_member(const Generation& generation, const Tensor& x,
         throw Error("[Member] x " + to_string(x.shape()) +
                     " is per-member, but one member takes an input of its own");
     }
-    backend_at("Member", x);
+    backend_at("Member", generation, x);
     Scope scope(table, *generation.backend_block(), options.antithetic);
     scope.noise = &generation.noise;
     const Tensor y = model.forward(x, ViewAccess::make(scope, member, 1));

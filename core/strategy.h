@@ -90,8 +90,9 @@ private:
 
     /// Where the parameters are; throws Error unless all are in one place.
     Device device() const;
-    /// Of that device; throws Error unless x is there too.
-    const Backend& backend_at(const char* caller, const Tensor& x) const;
+    /// Of the device a generation was asked for on; throws Error unless x is there too.
+    const Backend& backend_at(const char* caller, const Generation& generation,
+                              const Tensor& x) const;
 
     mutable KeptMemory kept_;  // of outputs and of what chunks share
     int64_t updates_ = 0;

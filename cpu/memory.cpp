@@ -4,7 +4,6 @@
 #include <eggroll/error.h>
 
 #include <algorithm>
-#include <bit>
 #include <new>
 #include <string>
 #include <vector>
@@ -13,30 +12,13 @@ namespace eggroll::cpu {
 
 namespace {
 
-constexpr std::align_val_t kAlignment{256};
-constexpr size_t kSmallest = 256;
+using detail::class_of;
+using detail::SizeClass;
+
+constexpr std::align_val_t kAlignment{detail::kMemoryAlignment};
 /// What a thread keeps for later, and no more than about what it had in use at a time: who only
 /// releases what others made keeps nothing. The rest goes back to the system.
 constexpr size_t kKeptBytes = size_t{64} << 20;
-/// Four sizes to an octave, so that at most a quarter of a block is unused.
-constexpr int kSizesPerOctave = 4;
-
-struct SizeClass {
-    size_t index, bytes;
-};
-
-SizeClass class_of(size_t bytes) {
-    const size_t units = (bytes + kSmallest - 1) / kSmallest;
-    if (units <= kSizesPerOctave) {
-        const size_t n = units == 0 ? 1 : units;
-        return {n - 1, n * kSmallest};
-    }
-    const int octave = static_cast<int>(std::bit_width(units - 1)) - 3;  // of a quarter
-    const size_t quarters = ((units - 1) >> octave) + 1;                 // 5..8
-    return {static_cast<size_t>(octave) * kSizesPerOctave + quarters - 1,
-            (quarters << octave) * kSmallest};
-}
-
 class Pool {
 public:
     ~Pool();

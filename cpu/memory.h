@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include "core/pool.h"
+
 #include <cstddef>
-#include <cstdint>
 
 namespace eggroll::cpu {
 
@@ -11,24 +12,8 @@ namespace eggroll::cpu {
 void* allocate(size_t bytes);
 void release(void* memory, size_t bytes);
 
-/// A buffer of plain values for the length of a scope.
 template <class T>
-class ScratchOf {
-public:
-    explicit ScratchOf(int64_t count)
-        : bytes_(static_cast<size_t>(count) * sizeof(T)),
-          data_(static_cast<T*>(allocate(bytes_))) {}
-    ~ScratchOf() { release(data_, bytes_); }
-    ScratchOf(const ScratchOf&) = delete;
-    ScratchOf& operator=(const ScratchOf&) = delete;
-
-    T* data() { return data_; }
-
-private:
-    size_t bytes_;
-    T* data_;
-};
-
+using ScratchOf = detail::PoolBuffer<T, allocate, release>;
 using Scratch = ScratchOf<float>;
 
 }  // namespace eggroll::cpu

@@ -17,26 +17,6 @@ namespace eggroll::cuda {
 
 namespace {
 
-void copy_by(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
-    if (bytes == 0) return;
-    EGGROLL_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, kind, current().stream()));
-}
-
-/// The host's memory is the caller's again when this returns.
-void copy_from_host(void* to, const void* from, size_t bytes) {
-    copy_by(to, from, bytes, cudaMemcpyHostToDevice);
-    current().synchronize();
-}
-
-void copy_to_host(void* to, const void* from, size_t bytes) {
-    copy_by(to, from, bytes, cudaMemcpyDeviceToHost);
-    current().synchronize();
-}
-
-void copy(void* to, const void* from, size_t bytes) {
-    copy_by(to, from, bytes, cudaMemcpyDeviceToDevice);
-}
-
 /// The whole population, if the activations of two layers are within the budget.
 int64_t plan_chunk(const PlanArgs& args) {
     constexpr int64_t kActivationBytes = int64_t{2} << 30;

@@ -25,10 +25,14 @@ __device__ inline double block_sum(double value) {
     return block_combine<kSize>(value, [](double a, double b) { return a + b; });
 }
 
-/// The largest; NaN if there is one.
+/// The larger; NaN if there is one.
+__device__ inline float larger(float a, float b) {
+    return a > b || a != a ? a : b;
+}
+
 template <int kSize>
 __device__ inline float block_max(float value) {
-    return block_combine<kSize>(value, [](float a, float b) { return a > b || a != a ? a : b; });
+    return block_combine<kSize>(value, larger);
 }
 
 /// A number and where it stands; NaN beats all, then the largest, then the first.

@@ -21,7 +21,7 @@ constexpr int64_t blocks_of(int64_t n, int64_t size) {
     return (n + size - 1) / size;
 }
 
-/// Blocks for n threads of a loop over `for_each_index`.
+/// Blocks for n threads, or with `threads` 1 for n blocks, that walk on by the size of the grid.
 inline dim3 grid_of(int64_t n, int threads = kThreads) {
     constexpr int64_t kMost = int64_t{1} << 20;
     const int64_t blocks = blocks_of(n, threads);

@@ -52,10 +52,7 @@ __global__ void __launch_bounds__(kMemberThreads) loss_kernel(LossArgs a) {
 }  // namespace
 
 void loss(const LossArgs& args) {
-    constexpr int64_t kMost = int64_t{1} << 30;
-    launch("loss", loss_kernel,
-           dim3(static_cast<unsigned>(args.members < kMost ? args.members : kMost)),
-           dim3(kMemberThreads), args);
+    launch("loss", loss_kernel, grid_of(args.members, 1), dim3(kMemberThreads), args);
 }
 
 }  // namespace eggroll::cuda

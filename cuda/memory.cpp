@@ -5,25 +5,19 @@
 
 #include <eggroll/error.h>
 
-#include <bit>
 #include <string>
 
 namespace eggroll::cuda {
 
 namespace {
 
-constexpr size_t kAlignment = 256;
-
-/// Four sizes to an octave, so that at most a quarter of a block is unused.
-size_t class_of(size_t bytes) {
-    const size_t whole = (bytes + kAlignment - 1) / kAlignment * kAlignment;
-    if (whole <= 4 * kAlignment) return whole;
-    const size_t step = std::bit_floor(whole - 1) / 4;
-    return (whole + step - 1) / step * step;
-}
-
 std::string mebibytes(size_t bytes) {
     return std::to_string((bytes + (size_t{1} << 20) - 1) >> 20) + " MiB";
+}
+
+void copy_by(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
+    if (bytes == 0) return;
+    EGGROLL_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, kind, current().stream()));
 }
 
 }  // namespace
@@ -34,7 +28,7 @@ Memory::~Memory() {
 
 void* Memory::allocate(size_t bytes) {
     if (bytes == 0) return nullptr;
-    const size_t size = class_of(bytes);
+    const size_t size = detail::class_of(bytes).bytes;
     {
         const std::scoped_lock lock(mutex_);
         std::vector<void*>& blocks = kept_[size];
@@ -69,7 +63,7 @@ void* Memory::allocate(size_t bytes) {
 
 void Memory::release(void* memory, size_t bytes) noexcept {
     if (memory == nullptr) return;
-    const size_t size = class_of(bytes);
+    const size_t size = detail::class_of(bytes).bytes;
     const std::scoped_lock lock(mutex_);
     in_use_ -= size;
     try {
@@ -86,6 +80,20 @@ void Memory::trim() noexcept {
         blocks.clear();
     }
     if (stream_ != nullptr) cudaStreamSynchronize(stream_);
+}
+
+void copy_from_host(void* to, const void* from, size_t bytes) {
+    copy_by(to, from, bytes, cudaMemcpyHostToDevice);
+    current().synchronize();
+}
+
+void copy_to_host(void* to, const void* from, size_t bytes) {
+    copy_by(to, from, bytes, cudaMemcpyDeviceToHost);
+    current().synchronize();
+}
+
+void copy(void* to, const void* from, size_t bytes) {
+    copy_by(to, from, bytes, cudaMemcpyDeviceToDevice);
 }
 
 void* allocate(size_t bytes) {

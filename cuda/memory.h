@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include "core/pool.h"
+
 #include <cuda_runtime_api.h>
 
 #include <cstddef>
-#include <cstdint>
 #include <map>
 #include <mutex>
 #include <vector>
@@ -36,31 +37,16 @@ private:
     size_t in_use_ = 0;
 };
 
-/// Memory for the length of a row, of the current device.
-template <class T>
-class ScratchOf {
-public:
-    explicit ScratchOf(int64_t count);
-    ~ScratchOf();
-    ScratchOf(const ScratchOf&) = delete;
-    ScratchOf& operator=(const ScratchOf&) = delete;
-    T* data() const { return data_; }
-
-private:
-    size_t bytes_;
-    T* data_;
-};
-
+// Of the current device.
 void* allocate(size_t bytes);
 void release(void* memory, size_t bytes) noexcept;
+/// The host's memory is the caller's again when these return.
+void copy_from_host(void* to, const void* from, size_t bytes);
+void copy_to_host(void* to, const void* from, size_t bytes);
+void copy(void* to, const void* from, size_t bytes);
 
 template <class T>
-ScratchOf<T>::ScratchOf(int64_t count)
-    : bytes_(static_cast<size_t>(count) * sizeof(T)), data_(static_cast<T*>(allocate(bytes_))) {}
-template <class T>
-ScratchOf<T>::~ScratchOf() {
-    release(data_, bytes_);
-}
+using ScratchOf = detail::PoolBuffer<T, allocate, release>;
 using Scratch = ScratchOf<float>;
 
 }  // namespace eggroll::cuda

@@ -4,6 +4,8 @@
 #include "cuda/kernels.h"
 #include "cuda/launch.h"
 
+#include <type_traits>
+
 namespace eggroll::cuda {
 
 namespace {
@@ -22,7 +24,7 @@ struct FillBlock {
         block_words(stream.seed, static_cast<uint32_t>(block), stream.parameter, stream.pair,
                     stream.generation, words);
         T values[4];
-        if constexpr (sizeof(T) == sizeof(float) && !std::is_integral_v<T>) {
+        if constexpr (std::is_same_v<T, float>) {
             normal4(words, values);
         } else {
             for (int l = 0; l < 4; ++l) values[l] = words[l];

@@ -15,11 +15,6 @@ struct FindNonFinite {
     }
 };
 
-struct SetZero {
-    int* to;
-    __device__ void operator()(int64_t) const { *to = 0; }
-};
-
 /// Adam's step and 1 / (1 − β2ᵗ), once for all elements.
 struct AdamScales {
     const GenerationBlock* block;
@@ -64,12 +59,10 @@ struct Adam {
 
 bool all_finite(const float* x, int64_t n) {
     const ScratchOf<int> found(1);
-    for_each("all_finite", 1, SetZero{found.data()});
+    EGGROLL_CUDA_CHECK(cudaMemsetAsync(found.data(), 0, sizeof(int), current().stream()));
     for_each("all_finite", n, FindNonFinite{x, found.data()});
     int any = 0;
-    EGGROLL_CUDA_CHECK(cudaMemcpyAsync(&any, found.data(), sizeof(any), cudaMemcpyDeviceToHost,
-                                       current().stream()));
-    current().synchronize();
+    copy_to_host(&any, found.data(), sizeof(any));
     return any == 0;
 }
 

@@ -12,11 +12,6 @@ constexpr int kRowThreads = 128;
 /// Shorter rows are one thread's.
 constexpr int64_t kShortRow = 64;
 
-dim3 grid_of_rows(int64_t rows) {
-    constexpr int64_t kMost = int64_t{1} << 30;
-    return dim3(static_cast<unsigned>(rows < kMost ? rows : kMost));
-}
-
 /// One element of the output, by one thread.
 struct ReduceOne {
     Reduce kind;
@@ -29,8 +24,7 @@ struct ReduceOne {
         if (kind == Reduce::max) {
             float largest = row[0];
             for (int64_t i = 1; i < n; ++i) {
-                const float v = row[i * inner];
-                largest = largest > v || largest != largest ? largest : v;
+                largest = larger(largest, row[i * inner]);
             }
             y[out] = largest;
             return;
@@ -49,7 +43,7 @@ __global__ void __launch_bounds__(kRowThreads)
         if (kind == Reduce::max) {
             float largest = row[0];
             for (int64_t i = threadIdx.x; i < n; i += kRowThreads) {
-                largest = largest > row[i] || largest != largest ? largest : row[i];
+                largest = larger(largest, row[i]);
             }
             largest = block_max<kRowThreads>(largest);
             if (threadIdx.x == 0) y[r] = largest;
@@ -89,7 +83,7 @@ __global__ void __launch_bounds__(kRowThreads)
         float* to = y + r * n;
         float largest = row[0];
         for (int64_t i = threadIdx.x; i < n; i += kRowThreads) {
-            largest = largest > row[i] || largest != largest ? largest : row[i];
+            largest = larger(largest, row[i]);
         }
         largest = block_max<kRowThreads>(largest);
         double sum = 0.0;
@@ -146,8 +140,7 @@ void reduce(Reduce kind, const float* x, float* y, int64_t outer, int64_t n, int
     if (inner > 1 || n < kShortRow) {
         for_each("reduce", outer * inner, ReduceOne{kind, x, y, n, inner});
     } else {
-        launch("reduce", reduce_kernel, grid_of_rows(outer), dim3(kRowThreads), kind, x, y, outer,
-               n);
+        launch("reduce", reduce_kernel, grid_of(outer, 1), dim3(kRowThreads), kind, x, y, outer, n);
     }
 }
 
@@ -156,12 +149,12 @@ void argmax(const float* x, float* y, int64_t rows, int64_t n) {
 }
 
 void softmax(const float* x, float* y, int64_t rows, int64_t n, bool logarithm) {
-    launch("softmax", softmax_kernel, grid_of_rows(rows), dim3(kRowThreads), x, y, rows, n,
+    launch("softmax", softmax_kernel, grid_of(rows, 1), dim3(kRowThreads), x, y, rows, n,
            logarithm);
 }
 
 void standardize(const float* x, float* y, int64_t rows, int64_t n, float eps) {
-    launch("standardize", standardize_kernel, grid_of_rows(rows), dim3(kRowThreads), x, y, rows, n,
+    launch("standardize", standardize_kernel, grid_of(rows, 1), dim3(kRowThreads), x, y, rows, n,
            eps);
 }
 

@@ -86,9 +86,7 @@ FitnessStats shape_fitness(const ShapingArgs& args) {
     const ScratchOf<FitnessStats> on_device(1);
     launch("shape_fitness", shape_kernel, dim3(1), dim3(kLanes), args, on_device.data());
     FitnessStats stats;
-    EGGROLL_CUDA_CHECK(cudaMemcpyAsync(&stats, on_device.data(), sizeof(stats),
-                                       cudaMemcpyDeviceToHost, current().stream()));
-    current().synchronize();
+    copy_to_host(&stats, on_device.data(), sizeof(stats));
     return stats;
 }
 

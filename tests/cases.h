@@ -8,6 +8,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -59,6 +60,13 @@ inline std::vector<float> host(const Tensor& x) {
 inline std::vector<int32_t> host_ints(const Tensor& x) {
     const Tensor there = x.to(Device::cpu());
     return {there.ints().begin(), there.ints().end()};
+}
+
+/// The rows of one member of a per-member tensor.
+inline std::vector<float> part(const Tensor& y, int64_t member) {
+    const std::vector<float> all = host(y);
+    const int64_t n = y.size() / y.members();
+    return {all.begin() + member * n, all.begin() + (member + 1) * n};
 }
 
 /// One linear layer and a population over it: x (B,I), W (O,I).
@@ -134,16 +142,15 @@ inline nn::Sequential make_model(const NetworkCase& of, uint64_t seed = 0) {
     return model;
 }
 
-/// Writes one element of a tensor of any device.
-inline void set(Tensor& x, int64_t index, float value) {
+/// Writes one element of a tensor of any device; T is float, or int32_t for ids and labels.
+template <class T>
+void set(Tensor& x, int64_t index, T value) {
     Tensor there = x.to(Device::cpu());  // the same memory if it is there
-    there.data()[static_cast<size_t>(index)] = value;
-    if (x.device() != Device::cpu()) x.assign(there);
-}
-
-inline void set_int(Tensor& x, int64_t index, int32_t value) {
-    Tensor there = x.to(Device::cpu());
-    there.ints()[static_cast<size_t>(index)] = value;
+    if constexpr (std::is_same_v<T, float>) {
+        there.data()[static_cast<size_t>(index)] = value;
+    } else {
+        there.ints()[static_cast<size_t>(index)] = value;
+    }
     if (x.device() != Device::cpu()) x.assign(there);
 }
 

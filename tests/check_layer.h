@@ -2,6 +2,7 @@
 #pragma once
 
 #include "core/scope.h"
+#include "tests/backend_array.h"
 #include "tests/cases.h"
 #include "tests/model_bits.h"
 
@@ -76,13 +77,6 @@ private:
     std::unique_ptr<nn::Module> inner_;
     Tensor scale_;
 };
-
-/// The rows of one member of a per-member tensor.
-inline std::vector<float> part(const Tensor& y, int64_t member) {
-    const std::vector<float> all = host(y);
-    const int64_t n = y.size() / y.members();
-    return {all.begin() + member * n, all.begin() + (member + 1) * n};
-}
 
 /// Largest |a − b|; infinite for unlike counts and numbers that are not finite.
 inline double distance(std::span<const float> a, std::span<const float> b) {
@@ -213,22 +207,6 @@ inline void check_batch_split(const Tensor& x, const Population& population,
     }
 }
 
-/// A block in the memory of a device.
-class BackendBlock {
-public:
-    BackendBlock(const detail::GenerationBlock& block, Device device)
-        : memory_(detail::TensorAccess::make({sizeof(block) / 4}, device, Dtype::i32)) {
-        detail::TensorAccess::backend(memory_).copy_from_host(detail::TensorAccess::raw(memory_),
-                                                              &block, sizeof(block));
-    }
-    const detail::GenerationBlock& get() const {
-        return *static_cast<const detail::GenerationBlock*>(detail::TensorAccess::raw(memory_));
-    }
-
-private:
-    Tensor memory_;
-};
-
 /// All parameters perturbed, as a strategy sees them.
 inline detail::ParameterTable table_of(const nn::Module& model, int rank) {
     std::vector<detail::TableEntry> entries;
@@ -252,8 +230,9 @@ inline void check_ranges(const nn::Module& model, const Tensor& x, const Options
         {0, size}, {0, 1}, {1, 1}, {1, 4}, {2, 7}, {size - 1, 1}, {size / 2, size - size / 2}};
     const detail::ParameterTable table = table_of(model, options.rank);
     const detail::GenerationBlock block{.seed = options.seed, .sigma = options.sigma};
-    const BackendBlock there(block, x.device());
-    detail::Scope scope(table, there.get(), options.antithetic);
+    const BackendArray<detail::GenerationBlock> there(detail::backend_of(x.device()),
+                                                      std::vector{block});
+    detail::Scope scope(table, *there.data(), options.antithetic);
     scope.input = x;
     const auto run = [&](size_t i) {
         const auto [first, count] = ranges[i];

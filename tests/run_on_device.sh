@@ -17,8 +17,8 @@ tests=$1
 shift
 
 export EGGROLL_DEVICE=cuda
-if [[ -z $only_emulated ]] && "$tests" --probe-device >/dev/null; then
-    echo "device tests: on $("$tests" --probe-device)"
+if [[ -z $only_emulated ]] && device=$("$tests" --probe-device); then
+    echo "device tests: on $device"
     exec "$tests" "$@"
 fi
 if [[ -n ${EGGROLL_PTXEMU-} ]]; then

@@ -26,13 +26,6 @@ namespace ref = eggroll::test::reference;
 
 namespace {
 
-/// Rows of member p in a per-member tensor.
-std::vector<float> part(const Tensor& y, int64_t p) {
-    const std::vector<float> all = host(y);
-    const int64_t n = y.size() / y.members();
-    return {all.begin() + p * n, all.begin() + (p + 1) * n};
-}
-
 /// The largest deviation of each way to a member, in units of its bound.
 struct Worst {
     double copied = 0, alone = 0, shared = 0, own_input = 0;

@@ -3,7 +3,7 @@
 // shaping, the update and the optimizers. Forward passes, which agree within a bound, are the
 // business of the other tests, which run on the device when EGGROLL_DEVICE=cuda.
 #include "core/backend.h"
-#include "core/storage.h"
+#include "tests/backend_array.h"
 #include "tests/cases.h"
 #include "tests/check_layer.h"
 
@@ -25,33 +25,6 @@ namespace {
 bool on_cuda() {
     return test_device().kind() == Device::Kind::cuda;
 }
-
-/// An array in the memory of a backend, 0xff at first.
-template <class T>
-class Array {
-public:
-    Array(const Backend& backend, size_t n) : backend_(backend), n_(n) {
-        data_ = static_cast<T*>(backend.allocate(n * sizeof(T)));
-    }
-    Array(const Backend& backend, const std::vector<T>& values) : Array(backend, values.size()) {
-        backend.copy_from_host(data_, values.data(), n_ * sizeof(T));
-    }
-    ~Array() { backend_.release(data_, n_ * sizeof(T)); }
-    Array(const Array&) = delete;
-    Array& operator=(const Array&) = delete;
-
-    T* data() { return data_; }
-    std::vector<T> host() const {
-        std::vector<T> values(n_);
-        backend_.copy_to_host(values.data(), data_, n_ * sizeof(T));
-        return values;
-    }
-
-private:
-    const Backend& backend_;
-    size_t n_;
-    T* data_;
-};
 
 /// What f(backend) returns is the same on both.
 template <class F>
@@ -81,12 +54,12 @@ TEST_CASE("cuda: noise has the CPU's bits") {
                 CAPTURE(first);
                 CAPTURE(n);
                 check_same([&](const Backend& backend) {
-                    Array<float> out(backend, static_cast<size_t>(n));
+                    BackendArray<float> out(backend, static_cast<size_t>(n));
                     backend.fill_normal(stream, first, out.data(), n);
                     return out.host();
                 });
                 check_same([&](const Backend& backend) {
-                    Array<uint32_t> out(backend, static_cast<size_t>(n));
+                    BackendArray<uint32_t> out(backend, static_cast<size_t>(n));
                     backend.fill_words(stream, first, out.data(), n);
                     return out.host();
                 });
@@ -99,7 +72,7 @@ TEST_CASE("cuda: a hundred thousand normals have the CPU's bits") {
     if (!on_cuda()) return;
     for (const uint32_t pair : {0u, 1u, 77u, 1u << 31}) {
         check_same([&](const Backend& backend) {
-            Array<float> out(backend, 100000);
+            BackendArray<float> out(backend, 100000);
             backend.fill_normal({.seed = 42, .parameter = 2, .pair = pair, .generation = 9}, 3,
                                 out.data(), 100000);
             return out.host();
@@ -135,10 +108,11 @@ TEST_CASE("cuda: the update has the CPU's bits") {
         std::vector<float> weights(static_cast<size_t>(of.streams));
         fill_normal({.seed = 5}, 0, weights);
         check_same([&](const Backend& backend) {
-            Array<detail::GenerationBlock> block(
+            BackendArray<detail::GenerationBlock> block(
                 backend, std::vector<detail::GenerationBlock>{
                              {.seed = 3, .generation = 5, .sigma = 0.1f, .lr = 0.3f}});
-            Array<float> w(backend, weights), g(backend, static_cast<size_t>(of.rows * of.cols));
+            BackendArray<float> w(backend, weights),
+                g(backend, static_cast<size_t>(of.rows * of.cols));
             backend.update({.block = block.data(),
                             .weights = w.data(),
                             .streams = of.streams,
@@ -171,8 +145,9 @@ TEST_CASE("cuda: shaping has the CPU's bits") {
                     if (broken > 1) std::fill(fitness.begin(), fitness.end(), kInf);
                     if (n == 34) fitness[20] = fitness[30];
                     check_same([&](const Backend& backend) {
-                        Array<float> f(backend, fitness);
-                        Array<float> weights(backend, static_cast<size_t>(antithetic ? n / 2 : n));
+                        BackendArray<float> f(backend, fitness);
+                        BackendArray<float> weights(backend,
+                                                    static_cast<size_t>(antithetic ? n / 2 : n));
                         const detail::FitnessStats stats =
                             backend.shape_fitness({.fitness = f.data(),
                                                    .pop_size = n,
@@ -209,10 +184,11 @@ TEST_CASE("cuda: the optimizers have the CPU's bits") {
          {detail::Rule::sgd, detail::Rule::momentum, detail::Rule::adam}) {
         CAPTURE(static_cast<int>(rule));
         check_same([&](const Backend& backend) {
-            Array<detail::GenerationBlock> block(
+            BackendArray<detail::GenerationBlock> block(
                 backend,
                 std::vector<detail::GenerationBlock>{{.sigma = 0.1f, .lr = 0.3f, .updates = 6}});
-            Array<float> to(backend, value), by(backend, g), first(backend, m), second(backend, v);
+            BackendArray<float> to(backend, value), by(backend, g), first(backend, m),
+                second(backend, v);
             backend.optimize({.rule = rule,
                               .block = block.data(),
                               .value = to.data(),

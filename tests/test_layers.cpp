@@ -404,7 +404,7 @@ TEST_CASE("layers: a NaN passes through every layer, folded or not") {
                 Eggroll es(model, {.pop_size = 6});
                 const Tensor shared = es.ask().forward(x);
                 for (int64_t p = 0; p < 6; ++p) {
-                    check_row(tensor({batch, outputs}, layer_check::part(shared, p)), 1, batch);
+                    check_row(tensor({batch, outputs}, part(shared, p)), 1, batch);
                 }
                 // One member's input.
                 Tensor xs = per_member(random_tensor({6, batch, 6}));

@@ -272,9 +272,9 @@ TEST_CASE("losses: labels that name no class are refused by name [host]") {
             for (const int64_t at : {int64_t{0}, rows - 1}) {
                 const Tensor y = per_member(random_tensor({2, rows, 3}));
                 Tensor labels = random_labels({rows}, 3);
-                set_int(labels, at, label);
+                set(labels, at, label);
                 Tensor own = per_member(random_labels({2, rows}, 3));
-                set_int(own, rows + at, label);
+                set(own, rows + at, label);
                 for (const Tensor& bad : {labels, own}) {
                     check_refused([&] { cross_entropy(y, bad); },
                                   {"[cross_entropy]", std::to_string(label), "0..2"});

@@ -789,7 +789,7 @@ TEST_CASE("ops: slice, transpose and concat move elements and nothing else") {
     // Integers too, and the copies are copies.
     Tensor ids = int_tensor({2, 2}, {1, 2, 3, 4});
     const Tensor turned = transpose(ids, 0, 1);
-    set_int(ids, 1, 9);
+    set(ids, 1, 9);
     CHECK(turned.dtype() == Dtype::i32);
     CHECK(host_ints(turned)[2] == 2);
     CHECK(slice(ids, 1, 1, 2).ints()[0] == 9);
