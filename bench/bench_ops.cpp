@@ -45,6 +45,7 @@ public:
 
     const Backend& backend = detail::cpu_backend();
     detail::GenerationBlock block{.seed = 1, .generation = 0, .sigma = 0.02f, .lr = 0.01f};
+    detail::FitnessStats stats;
 
 private:
     std::deque<Tensor> memory_;
@@ -223,7 +224,8 @@ Operation shaping(Context& c, int64_t pop_size) {
                                    .pop_size = pop_size,
                                    .antithetic = true,
                                    .normalize = true,
-                                   .weights = c.values(pop_size / 2)};
+                                   .weights = c.values(pop_size / 2),
+                                   .stats = &c.stats};
     return {.op = "shape_fitness",
             .shape = text({{"P", pop_size}}),
             .bytes = 6.0 * static_cast<double>(pop_size),

@@ -28,6 +28,24 @@ struct GenerationBlock {
     int64_t updates = 0;  // completed updates, for bias corrections; the one under way not counted
 };
 
+/// Statistics of the raw fitness over its finite members.
+struct FitnessStats {
+    double mean = 0, best = 0, worst = 0, std = 0;
+    int64_t best_member = -1, non_finite = 0;
+};
+
+/// Where a strategy is; lives in backend memory, so that one generation can follow another before
+/// the host knows how the last one ended.
+struct RunState {
+    GenerationBlock block;   // of the generation under way
+    FitnessStats stats;      // of the last fitness that was shaped
+    int64_t failure = 0;     // 0, or the code of what was first found not to be finite
+    GenerationBlock failed;  // the generation it was in
+
+    /// Whether the generation under way changes the parameters.
+    constexpr bool commits() const { return failure == 0 && stats.best_member >= 0; }
+};
+
 /// Which members a call evaluates, and how their noise is found.
 struct Members {
     const GenerationBlock* block = nullptr;
@@ -119,13 +137,8 @@ struct ShapingArgs {
     const float* fitness;  // (P)
     int64_t pop_size;
     bool antithetic, normalize;
-    float* weights;  // (P/2) d_j = f̂_2j − f̂_2j+1 when antithetic, else (P) f̂_j
-};
-
-/// Statistics of the raw fitness over its finite members; host memory.
-struct FitnessStats {
-    double mean = 0, best = 0, worst = 0, std = 0;
-    int64_t best_member = -1, non_finite = 0;
+    float* weights;  // (P/2) d_j = f̂_2j − f̂_2j+1 when antithetic, else (P) f̂_j; 0 if none is finite
+    FitnessStats* stats;
 };
 
 /// g = √P · (1/P) Σ f̂_p (θ_p − θ) of one parameter from the weights of its noise streams.
@@ -162,6 +175,9 @@ struct PlanArgs {
     int64_t rows;    // B
     int64_t widest;  // largest extent of an activation row
 };
+
+/// Work of a backend that was recorded; a graph.
+struct Recording;
 
 using ChunkFunction = void (*)(void* context, int64_t chunk);
 
@@ -221,11 +237,26 @@ struct Backend {
     void (*matmul)(const MatmulArgs& args);
     void (*loss)(const LossArgs& args);
 
-    // The update.
-    FitnessStats (*shape_fitness)(const ShapingArgs& args);
+    // The update. What it finds stays in the backend's memory until the host asks for it.
+    /// Begins a generation: the block becomes `block` (host). Known: the host knows how the one
+    /// before it ended, and its failure is forgotten; else failure and count of updates stay.
+    void (*begin)(RunState* run, const GenerationBlock& block, bool known);
+    void (*shape_fitness)(const ShapingArgs& args);
     void (*update)(const UpdateArgs& args);
-    bool (*all_finite)(const float* x, int64_t n);
     void (*optimize)(const OptimizeArgs& args);
+    /// Fails with a code unless x (n) is finite; the first failure stays.
+    void (*check_finite)(RunState* run, int64_t code, const float* x, int64_t n);
+    /// Copies 4-byte elements if the generation commits.
+    void (*commit)(const RunState* run, void* to, const void* from, int64_t n);
+    /// Counts the update if the generation commits.
+    void (*finish)(RunState* run);
+
+    // Recordings; null where work is done when it is asked for and there is nothing to record.
+    /// Keeps what body(context) would enqueue, to be replayed, and does none of it; memory that it
+    /// takes stays taken. Throws Error when the body waits for the backend.
+    Recording* (*record)(void (*body)(void* context), void* context);
+    void (*replay)(Recording* recording);
+    void (*forget)(Recording* recording);
 };
 
 const Backend& cpu_backend();

@@ -29,10 +29,14 @@ float to_float(double value) {
                                                    : value);
 }
 
-std::vector<float> to_floats(std::span<const double> values) {
-    std::vector<float> result(values.size());
-    std::transform(values.begin(), values.end(), result.begin(), to_float);
-    return result;
+Tensor from_values(std::span<const float> values) {
+    return Tensor::from({static_cast<int64_t>(values.size())}, values);
+}
+
+Tensor from_values(std::span<const double> values) {
+    std::vector<float> floats(values.size());
+    std::transform(values.begin(), values.end(), floats.begin(), to_float);
+    return from_values(floats);
 }
 
 }  // namespace
@@ -78,34 +82,54 @@ Report Eggroll::step_members(const std::function<double(const Member&)>& fitness
     } else {
         for (int64_t i = 0; i < options().pop_size; ++i) evaluate(i);
     }
-    return strategy_->tell(values);
+    return strategy_->tell(from_values(values));
 }
 
-std::vector<float> Eggroll::to_fitness(const Tensor& values) {
-    const Tensor host = values.to(Device::cpu());
-    const std::span<const float> data = host.data();
-    return {data.begin(), data.end()};
+Tensor Eggroll::to_fitness(const std::vector<float>& values) {
+    return from_values(std::span<const float>(values));
+}
+Tensor Eggroll::to_fitness(const std::vector<double>& values) {
+    return from_values(std::span<const double>(values));
 }
 
-std::vector<float> Eggroll::to_fitness(const std::vector<double>& values) {
-    return to_floats(values);
+// --- Without waiting ----------------------------------------------------------------------------
+
+void Eggroll::enqueue(const Tensor& x, const Objective& objective) {
+    const auto open = strategy().begin_step();
+    const StepGuard guard(*strategy_);
+    strategy_->enqueue_tell(strategy_->fitness(*open, x, objective));
 }
+
+void Eggroll::enqueue_tell(const Tensor& fitness) {
+    strategy().require_no_step();
+    strategy_->enqueue_tell(fitness);
+}
+
+Report Eggroll::wait() {
+    return strategy().wait();
+}
+
+CapturedStep Eggroll::capture(const Tensor& x, const Objective& objective) {
+    return CapturedStep(strategy().capture(x, objective));
+}
+
+// --- Asking and telling -------------------------------------------------------------------------
 
 Population Eggroll::ask() {
     return Population(strategy().ask());
 }
 
 Report Eggroll::tell(std::span<const float> fitness) {
-    strategy().require_no_step();
-    return strategy_->tell(fitness);
+    return tell(from_values(fitness));
 }
 
 Report Eggroll::tell(std::span<const double> fitness) {
-    return tell(std::span<const float>(to_floats(fitness)));
+    return tell(from_values(fitness));
 }
 
 Report Eggroll::tell(const Tensor& fitness) {
-    return tell(std::span<const float>(to_fitness(fitness)));
+    strategy().require_no_step();
+    return strategy_->tell(fitness);
 }
 
 Report Eggroll::tell(std::initializer_list<float> fitness) {

@@ -37,6 +37,7 @@ public:
 
     std::string name() const override { return name_; }
     int state_count() const override { return states_; }
+    bool on_device() const override { return true; }
 
     void apply(Tensor& value, const Tensor& g, std::span<Tensor> state,
                const UpdateStep& step) const override {

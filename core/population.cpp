@@ -40,8 +40,8 @@ Tensor as_members(const Tensor& y, int64_t count) {
 
 }  // namespace
 
-const GenerationBlock* Generation::backend_block() const {
-    return static_cast<const GenerationBlock*>(TensorAccess::raw(block_memory));
+RunState* Generation::backend_run() const {
+    return static_cast<RunState*>(const_cast<void*>(TensorAccess::raw(run)));
 }
 
 const Strategy& Generation::opened(const char* caller) const {
@@ -66,7 +66,7 @@ int64_t Strategy::widest() const {
 
 const Backend& Strategy::backend_at(const char* caller, const Generation& generation,
                                     const Tensor& x) const {
-    const Device own = generation.block_memory.device();
+    const Device own = generation.run.device();
     if (x.device() != own) {
         throw Error(std::string("[") + caller + "] x " + to_string(x.shape()) + " is on " +
                     x.device().name() + " but the parameters are on " + own.name());
@@ -91,7 +91,7 @@ void Strategy::evaluate(const Generation& generation, const Tensor& x,
                             .widest = x.is_per_member() ? std::max(widest(), columns) : widest()});
     Scope scope(table, *generation.backend_block(), options.antithetic);
     scope.input = x;
-    scope.kept = &kept_;
+    scope.kept = kept_;
     scope.noise = &generation.noise;
     for_chunks(backend, pop_size, chunk, [&](int64_t first, int64_t count) {
         const Tensor own = x.is_per_member() ? TensorAccess::member_range(x, first, count) : x;
@@ -109,7 +109,7 @@ Tensor Strategy::forward(const Generation& generation, const Tensor& x) const {
             if (!all.is_per_member()) {
                 Shape shape = y.shape();
                 shape[0] = options.pop_size;
-                all = kept_.take(nullptr, shape, y.device(), y.dtype(), true);
+                all = kept_->take(nullptr, shape, y.device(), y.dtype(), true);
             }
         }
         if (y.part_shape() != all.part_shape()) {
@@ -121,18 +121,18 @@ Tensor Strategy::forward(const Generation& generation, const Tensor& x) const {
     return all;
 }
 
-std::vector<float> Strategy::fitness(const Generation& generation, const Tensor& x,
-                                     const Objective& objective) const {
-    std::vector<float> values(static_cast<size_t>(options.pop_size));
+Tensor Strategy::fitness(const Generation& generation, const Tensor& x,
+                         const Objective& objective) const {
+    Tensor all = TensorAccess::make({options.pop_size}, generation.run.device());
     evaluate(generation, x, [&](int64_t first, const Tensor& y) {
-        const Tensor f = objective.evaluate(y, first).to(Device::cpu());
+        const Tensor f = objective.evaluate(y, first);
         if (f.size() != y.members()) {
             throw Error("[step] objective \"" + objective.name() + "\" returned " +
                         to_string(f.shape()) + " for " + std::to_string(y.members()) + " members");
         }
-        std::copy(f.data().begin(), f.data().end(), values.begin() + first);
+        TensorAccess::member_range(all, first, y.members()).assign(f.reshape({f.size()}));
     });
-    return values;
+    return all;
 }
 
 Tensor Strategy::forward_member(const Generation& generation, const Tensor& x,
@@ -190,7 +190,10 @@ Tensor Population::forward(const Tensor& x) const {
 }
 
 std::vector<float> Population::evaluate(const Tensor& x, const Objective& objective) const {
-    return generation_->opened("Population::evaluate").fitness(*generation_, x, objective);
+    const Tensor fitness = generation_->opened("Population::evaluate")
+                               .fitness(*generation_, x, objective)
+                               .to(Device::cpu());
+    return {fitness.data().begin(), fitness.data().end()};
 }
 
 Member Population::member(int64_t index) const {

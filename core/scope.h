@@ -43,6 +43,7 @@ public:
     /// Uninitialised memory of that shape.
     Tensor take(const void* owner, const Shape& shape, Device device, Dtype dtype = Dtype::f32,
                 bool per_member = false);
+    void clear() { last_.clear(); }
 
 private:
     std::mutex mutex_;

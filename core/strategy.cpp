@@ -128,6 +128,9 @@ Strategy::Strategy(nn::Module& trained, Options given)
 
 Strategy::~Strategy() {
     abandon();
+    for (const std::weak_ptr<Capture>& weak : captures_) {
+        if (const std::shared_ptr<Capture> capture = weak.lock()) capture->strategy = nullptr;
+    }
 }
 
 void Strategy::set_lr(float value) {
@@ -174,33 +177,39 @@ float Strategy::scheduled(const char* name, float base, const Schedule& schedule
     return value;
 }
 
+std::shared_ptr<Generation> Strategy::make_generation() {
+    const Device where = device();
+    if (run_.size() == 0 || run_.device() != where) {
+        if (!known_) learn();
+        run_ = TensorAccess::make({sizeof(RunState) / 4}, where, Dtype::i32);
+        static_assert(sizeof(RunState) % 4 == 0);
+    }
+    // The model may have moved since the last generation.
+    for (std::vector<Tensor>& states : state_) {
+        for (Tensor& state : states) state = state.to(where);
+    }
+    auto fresh = std::make_shared<Generation>(*this);
+    fresh->run = run_;
+    fresh->noise =
+        NoiseCache(table, options.antithetic ? options.pop_size / 2 : options.pop_size,
+                   backend_of(where).keeps_noise ? options.factor_cache_bytes : 0, where, *kept_);
+    return fresh;
+}
+
 std::shared_ptr<Generation> Strategy::ask() {
     if (open_) return open_;
     if (completed >= static_cast<int64_t>(kInitGeneration)) {
         throw Error("[ask] generation " + std::to_string(completed) +
                     " is past the last one that has noise of its own");
     }
-    auto fresh = std::make_shared<Generation>(*this);
+    const std::shared_ptr<Generation> fresh = make_generation();
     fresh->block = {.seed = options.seed,
                     .generation = static_cast<uint32_t>(completed),
                     .sigma = scheduled("sigma", sigma, options.sigma_schedule, false),
                     .lr = scheduled("lr", lr, options.lr_schedule, true),
                     .updates = updates_};
-    const Device where = device();
-    const Backend& backend = backend_of(where);
-    constexpr int64_t kElements = sizeof(GenerationBlock) / 4;
-    static_assert(sizeof(GenerationBlock) % 4 == 0);
-    static constexpr char kOwner = 0;
-    fresh->block_memory = kept_.take(&kOwner, {kElements}, where, Dtype::i32);
-    backend.copy_from_host(TensorAccess::raw(fresh->block_memory), &fresh->block,
-                           sizeof(GenerationBlock));
-    fresh->noise = NoiseCache(table, options.antithetic ? options.pop_size / 2 : options.pop_size,
-                              backend.keeps_noise ? options.factor_cache_bytes : 0, where, kept_);
-    // The model may have moved since the last generation.
-    for (std::vector<Tensor>& states : state_) {
-        for (Tensor& state : states) state = state.to(where);
-    }
-    return open_ = std::move(fresh);
+    TensorAccess::backend(run_).begin(fresh->backend_run(), fresh->block, known_);
+    return open_ = fresh;
 }
 
 std::shared_ptr<Generation> Strategy::begin_step() {
@@ -225,35 +234,150 @@ void Strategy::require_no_step() const {
 
 // --- Telling ------------------------------------------------------------------------------------
 
-Report Strategy::tell(std::span<const float> values) {
+std::shared_ptr<Generation> Strategy::require_told(const Tensor& fitness) const {
     if (!open_) throw Error("[tell] no generation is open: ask first");
     if (telling_) throw Error("[tell] not from an optimizer that is being told");
-    const Telling guard(telling_);
-    const std::shared_ptr<Generation> open = open_;
-    if (static_cast<int64_t>(values.size()) != options.pop_size) {
-        throw Error("[tell] " + std::to_string(values.size()) + " fitnesses for a population of " +
+    if (fitness.size() != options.pop_size) {
+        throw Error("[tell] " + std::to_string(fitness.size()) + " fitnesses for a population of " +
                     std::to_string(options.pop_size));
     }
-    const Device where = device();
-    if (where != open->block_memory.device()) {
-        throw Error("[tell] generation " + std::to_string(completed) + " was asked for on " +
-                    open->block_memory.device().name() + " but the parameters are on " +
-                    where.name() + " now");
+    if (fitness.dtype() != Dtype::f32) {
+        throw Error("[tell] the fitness " + to_string(fitness.shape()) +
+                    " holds int32, not float32");
     }
+    if (const Device where = device(); where != open_->run.device()) {
+        throw Error("[tell] generation " + std::to_string(completed) + " was asked for on " +
+                    open_->run.device().name() + " but the parameters are on " + where.name() +
+                    " now");
+    }
+    return open_;
+}
+
+Report Strategy::tell(const Tensor& fitness) {
+    const std::shared_ptr<Generation> open = require_told(fitness);
+    const Telling guard(telling_);
+    try {
+        submit(*open, fitness);
+        learn();
+    } catch (...) {
+        reopen(*open);
+        throw;
+    }
+    close();
+    return wait();
+}
+
+void Strategy::enqueue_tell(const Tensor& fitness) {
+    const std::shared_ptr<Generation> open = require_told(fitness);
+    const Telling guard(telling_);
+    try {
+        submit(*open, fitness);
+    } catch (...) {
+        reopen(*open);
+        throw;
+    }
+    known_ = false;
+    close();
+}
+
+void Strategy::reopen(Generation& open) {
+    if (!open_) return;  // an earlier one had failed
+    open.block.updates = updates_;
+    TensorAccess::backend(run_).begin(open.backend_run(), open.block, known_);
+}
+
+void Strategy::close() {
+    begun_ = open_->begin;
+    last_.generation = completed++;
+    last_.seconds = -1.0;  // not waited for yet
+    abandon();
+}
+
+Report Strategy::wait() {
+    if (!known_) learn();
+    if (last_.generation < 0) throw Error("[wait] there is no generation to wait for");
+    if (last_.seconds < 0.0) {
+        const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - begun_;
+        last_ = report_of(stats_, last_.generation, spent.count());
+    }
+    return last_;
+}
+
+void Strategy::learn() {
+    RunState run;
+    TensorAccess::backend(run_).copy_to_host(&run, TensorAccess::raw(run_), sizeof(run));
+    known_ = true;
+    stats_ = run.stats;
+    updates_ = run.block.updates;
+    if (run.failure == 0) return;
+    completed = run.failed.generation;
+    if (open_ && open_->block.generation != run.failed.generation) abandon();
+    if (last_.seconds < 0.0) last_.generation = -1;
+    fail(run);
+}
+
+int64_t Strategy::failure_code(const TableEntry& entry, Failure what) {
+    return 4 * static_cast<int64_t>(entry.index) + static_cast<int64_t>(what);
+}
+
+void Strategy::fail(const RunState& run) const {
+    const std::string& name = table.entries()[static_cast<size_t>(run.failure / 4)].parameter.name;
+    const std::string when = "\" not finite in generation " + std::to_string(run.failed.generation);
+    const auto what = static_cast<Failure>(run.failure % 4);
+    if (what == Failure::direction) {
+        throw Error("[tell] the ascent direction of \"" + name + "\" is" + when.substr(1) +
+                    ": the fitness is too large; nothing was changed");
+    }
+    throw Error("[tell] optimizer \"" + optimizer_->name() + "\" makes \"" + name + when + " (lr " +
+                number(run.failed.lr) + "); nothing was changed");
+}
+
+void Strategy::submit(const Generation& open, const Tensor& fitness) {
+    RunState* run = open.backend_run();
+    const Device where = run_.device();
     const Backend& backend = backend_of(where);
-    const Tensor fitness = Tensor::from({options.pop_size}, values).to(where);
+    const Tensor there = fitness.to(where);
     Tensor weights =
         TensorAccess::make({options.antithetic ? options.pop_size / 2 : options.pop_size}, where);
-    const FitnessStats stats = backend.shape_fitness({.fitness = TensorAccess::floats(fitness),
-                                                      .pop_size = options.pop_size,
-                                                      .antithetic = options.antithetic,
-                                                      .normalize = options.normalize_fitness,
-                                                      .weights = TensorAccess::floats(weights)});
-    if (stats.best_member >= 0) update(*open, weights);
-
-    const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - open->begin;
-    abandon();
-    return report_of(stats, completed++, spent.count());
+    backend.shape_fitness({.fitness = TensorAccess::floats(there),
+                           .pop_size = options.pop_size,
+                           .antithetic = options.antithetic,
+                           .normalize = options.normalize_fitness,
+                           .weights = TensorAccess::floats(weights),
+                           .stats = &run->stats});
+    const std::vector<Tensor> directions = ascent_direction(open, weights);
+    GenerationBlock block = open.block;
+    if (!optimizer_->on_device()) {
+        learn();
+        if (stats_.best_member < 0) return;
+        block.updates = updates_;
+    }
+    const UpdateStep step(block, run->block);
+    std::vector<Change> changes(directions.size());
+    for (size_t i = 0; i < directions.size(); ++i) {
+        const TableEntry& entry = table.entries()[i];
+        if (!entry.perturbed) continue;
+        Change& change = changes[i];
+        change.value = entry.parameter.value.clone();
+        for (const Tensor& state : state_[i]) change.state.push_back(state.clone());
+        optimizer_->apply(change.value, directions[i], change.state, step);
+        require_kept(entry, change);
+        const auto check = [&](const Tensor& x) {
+            backend.check_finite(run, failure_code(entry, Failure::optimizer),
+                                 TensorAccess::floats(x), x.size());
+        };
+        check(change.value);
+        std::for_each(change.state.begin(), change.state.end(), check);
+    }
+    const auto commit = [&](Tensor to, const Tensor& from) {
+        backend.commit(run, TensorAccess::raw(to), TensorAccess::raw(from), to.size());
+    };
+    for (size_t i = 0; i < changes.size(); ++i) {
+        if (!table.entries()[i].perturbed) continue;
+        commit(table.entries()[i].parameter.value, changes[i].value);
+        for (size_t s = 0; s < state_[i].size(); ++s) commit(state_[i][s], changes[i].state[s]);
+    }
+    backend.finish(run);
 }
 
 std::vector<Tensor> Strategy::ascent_direction(const Generation& open,
@@ -276,11 +400,8 @@ std::vector<Tensor> Strategy::ascent_direction(const Generation& open,
                         .cols = matrix ? entry.parameter.noise.cols : value.size(),
                         .g = TensorAccess::floats(g),
                         .kept = open.noise.of(entry)});
-        if (!backend.all_finite(TensorAccess::floats(g), g.size())) {
-            throw Error("[tell] the ascent direction of \"" + entry.parameter.name +
-                        "\" is not finite in generation " + std::to_string(completed) +
-                        ": the fitness is too large; nothing was changed");
-        }
+        backend.check_finite(open.backend_run(), failure_code(entry, Failure::direction),
+                             TensorAccess::floats(g), g.size());
         directions.back() = std::move(g);
     }
     return directions;
@@ -299,38 +420,6 @@ void Strategy::require_kept(const TableEntry& entry, const Change& change) const
                     entry.parameter.name + "\" of another shape, type or device than " +
                     to_string(value.shape()) + "; nothing was changed");
     }
-}
-
-void Strategy::update(const Generation& open, const Tensor& weights) {
-    const std::vector<Tensor> directions = ascent_direction(open, weights);
-    const UpdateStep step(open.block, *open.backend_block());
-    std::vector<Change> changes(directions.size());
-    for (size_t i = 0; i < directions.size(); ++i) {
-        const TableEntry& entry = table.entries()[i];
-        if (!entry.perturbed) continue;
-        Change& change = changes[i];
-        change.value = entry.parameter.value.clone();
-        for (const Tensor& state : state_[i]) change.state.push_back(state.clone());
-        optimizer_->apply(change.value, directions[i], change.state, step);
-        require_kept(entry, change);
-        const auto finite = [](const Tensor& x) {
-            return TensorAccess::backend(x).all_finite(TensorAccess::floats(x), x.size());
-        };
-        if (!finite(change.value) ||
-            !std::all_of(change.state.begin(), change.state.end(), finite)) {
-            throw Error("[tell] optimizer \"" + optimizer_->name() + "\" makes \"" +
-                        entry.parameter.name + "\" not finite in generation " +
-                        std::to_string(completed) + " (lr " + number(open.block.lr) +
-                        "); nothing was changed");
-        }
-    }
-    for (size_t i = 0; i < changes.size(); ++i) {
-        if (!table.entries()[i].perturbed) continue;
-        Tensor value = table.entries()[i].parameter.value;
-        value.assign(changes[i].value);
-        for (size_t s = 0; s < state_[i].size(); ++s) state_[i][s].assign(changes[i].state[s]);
-    }
-    ++updates_;
 }
 
 }  // namespace detail

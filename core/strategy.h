@@ -16,15 +16,33 @@ struct Generation {
 
     Strategy& strategy;
     GenerationBlock block;  // as the host sees it
-    Tensor block_memory;    // the same in the backend's memory
+    Tensor run;             // the RunState in the backend's memory
     NoiseCache noise;
     std::chrono::steady_clock::time_point begin = std::chrono::steady_clock::now();
     std::atomic<bool> open{true};
 
-    /// In the backend's memory.
-    const GenerationBlock* backend_block() const;
+    // In the backend's memory.
+    RunState* backend_run() const;
+    const GenerationBlock* backend_block() const { return &backend_run()->block; }
     /// Throws Error when the generation has been told or abandoned.
     const Strategy& opened(const char* caller) const;
+};
+
+/// A step that was recorded, to be replayed; see core/capture.cpp.
+struct Capture {
+    Capture(Strategy& of, const Tensor& input, Objective fitness)
+        : strategy(&of), x(input), objective(std::move(fitness)) {}
+    ~Capture();
+    Capture(const Capture&) = delete;
+    Capture& operator=(const Capture&) = delete;
+
+    Strategy* strategy;  // null once it is gone
+    Tensor x;
+    Objective objective;
+    KeptMemory kept;  // of the recording
+    const Backend* backend = nullptr;
+    Recording* recording = nullptr;   // null: the backend has none, and steps as ever
+    std::vector<const void*> places;  // of what the recording reads and writes
 };
 
 /// What Eggroll is inside; core/strategy.cpp read from top to bottom is the algorithm.
@@ -39,8 +57,8 @@ public:
     using Consume = std::function<void(int64_t, const Tensor&)>;
     void evaluate(const Generation& generation, const Tensor& x, const Consume& consume) const;
     Tensor forward(const Generation& generation, const Tensor& x) const;
-    std::vector<float> fitness(const Generation& generation, const Tensor& x,
-                               const Objective& objective) const;
+    /// Fitness (P) of all members, where the parameters are.
+    Tensor fitness(const Generation& generation, const Tensor& x, const Objective& objective) const;
     Tensor forward_member(const Generation& generation, const Tensor& x, int64_t member) const;
     void copy_member(const Generation& generation, int64_t member, nn::Module& model) const;
 
@@ -49,8 +67,20 @@ public:
     /// As ask, for a step: throws while a generation is open, and nobody else may tell this one.
     std::shared_ptr<Generation> begin_step();
     void require_no_step() const;
-    Report tell(std::span<const float> fitness);
+    /// Closes the open generation with one fitness a member, from any device, and waits for what
+    /// the backend makes of it.
+    Report tell(const Tensor& fitness);
+    /// The same without waiting, unless the optimizer needs the host.
+    void enqueue_tell(const Tensor& fitness);
+    /// How the last closed generation went; throws Error if it, or one before it, failed.
+    Report wait();
     void abandon() noexcept;
+
+    // Steps that are replayed (capture.cpp).
+    std::shared_ptr<Capture> capture(const Tensor& x, const Objective& objective);
+    /// Replays the step without waiting.
+    void enqueue(Capture& capture);
+
     void set_lr(float value);
     void set_sigma(float value);
     float scheduled(const char* name, float base, const Schedule& schedule,
@@ -81,9 +111,25 @@ private:
         std::vector<Tensor> state;
     };
 
+    /// What may turn out not to be finite, as RunState::failure counts it.
+    enum class Failure { none, direction, optimizer };
+    static int64_t failure_code(const TableEntry& entry, Failure what);
+    [[noreturn]] void fail(const RunState& run) const;
+
+    /// The open generation, if it can be told this fitness.
+    std::shared_ptr<Generation> require_told(const Tensor& fitness) const;
+    std::shared_ptr<Generation> make_generation();
+    /// Shaping, ascent direction and optimizer; the parameters change if all of it is finite.
+    void submit(const Generation& open, const Tensor& fitness);
     std::vector<Tensor> ascent_direction(const Generation& open, const Tensor& weights) const;
     void require_kept(const TableEntry& entry, const Change& change) const;
-    void update(const Generation& open, const Tensor& weights);
+    /// Asks the backend how the last generation ended. If one failed, goes back to it and throws
+    /// Error.
+    void learn();
+    /// After a failure to tell: the generation is as it was asked for.
+    void reopen(Generation& open);
+    void close();
+    std::vector<const void*> places() const;
     void require_closed(const char* caller) const;
     /// Largest extent of the activations the parameters suggest.
     int64_t widest() const;
@@ -94,13 +140,20 @@ private:
     const Backend& backend_at(const char* caller, const Generation& generation,
                               const Tensor& x) const;
 
-    mutable KeptMemory kept_;  // of outputs and of what chunks share
-    int64_t updates_ = 0;
-    std::vector<std::vector<Tensor>> state_;  // of the optimizer, per parameter
+    KeptMemory own_;  // of outputs and of what chunks share
+    KeptMemory* kept_ = &own_;
+    Tensor run_;                                   // RunState in the backend's memory
+    bool known_ = true;                            // the host knows how the last generation ended
+    FitnessStats stats_;                           // of the last one it knows of
+    int64_t updates_ = 0;                          // until then
+    std::chrono::steady_clock::time_point begun_;  // the last one that was closed
+    Report last_{.generation = -1};                // seconds < 0: not waited for yet
+    std::vector<std::vector<Tensor>> state_;       // of the optimizer, per parameter
     std::shared_ptr<const Optimizer> optimizer_;
     std::shared_ptr<Generation> open_;
     bool stepping_ = false;  // the open generation belongs to a step
     bool telling_ = false;
+    std::vector<std::weak_ptr<Capture>> captures_;
 };
 
 }  // namespace eggroll::detail

@@ -17,6 +17,21 @@ void copy(void* to, const void* from, size_t bytes) {
     if (bytes > 0) std::memmove(to, from, bytes);
 }
 
+void begin(detail::RunState* run, const detail::GenerationBlock& block, bool known) {
+    const int64_t updates = known ? block.updates : run->block.updates;
+    if (known) *run = {};
+    run->block = block;
+    run->block.updates = updates;
+}
+
+void commit(const detail::RunState* run, void* to, const void* from, int64_t n) {
+    if (run->commits()) copy(to, from, static_cast<size_t>(n) * 4);
+}
+
+void finish(detail::RunState* run) {
+    if (run->commits()) ++run->block.updates;
+}
+
 }  // namespace
 
 detail::Backend cpu::backend_of(const KernelSet& kernels) {
@@ -29,6 +44,9 @@ detail::Backend cpu::backend_of(const KernelSet& kernels) {
     table.copy = copy;
     table.plan_chunk = plan_chunk;
     table.run_chunks = run_chunks;
+    table.begin = begin;
+    table.commit = commit;
+    table.finish = finish;
     kernels.fill_rows(table);
     return table;
 }

@@ -44,9 +44,9 @@ void matmul(const MatmulArgs& args);
 void loss(const LossArgs& args);
 
 // shaping.cpp, update.cpp, optimize.cpp
-FitnessStats shape_fitness(const ShapingArgs& args);
+void shape_fitness(const ShapingArgs& args);
 void update(const UpdateArgs& args);
-bool all_finite(const float* x, int64_t n);
 void optimize(const OptimizeArgs& args);
+void check_finite(RunState* run, int64_t code, const float* x, int64_t n);
 
 }  // namespace eggroll::EGGROLL_CPU_NS

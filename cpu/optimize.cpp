@@ -19,10 +19,8 @@ void in_runs(int64_t n, F f) {
                       [&](int64_t run) { f(run * kRun, std::min(n, (run + 1) * kRun)); });
 }
 
-}  // namespace
-
+/// x − x is 0 for a finite x and NaN otherwise; a sum of zeros stays 0.
 bool all_finite(const float* x, int64_t n) {
-    // x − x is 0 for a finite x and NaN otherwise; a sum of zeros stays 0.
     float part[16] = {};
     int64_t i = 0;
     for (; i + 16 <= n; i += 16) {
@@ -34,6 +32,8 @@ bool all_finite(const float* x, int64_t n) {
     }
     return true;
 }
+
+}  // namespace
 
 void optimize(const OptimizeArgs& args) {
     const float lr = args.block->lr;
@@ -66,6 +66,12 @@ void optimize(const OptimizeArgs& args) {
             value[i] += step * m[i] / (std::sqrt(v[i] * bias2) + eps);
         }
     });
+}
+
+void check_finite(RunState* run, int64_t code, const float* x, int64_t n) {
+    if (run->failure != 0 || all_finite(x, n)) return;
+    run->failure = code;
+    run->failed = run->block;
 }
 
 }  // namespace eggroll::EGGROLL_CPU_NS

@@ -3,6 +3,7 @@
 #include "cpu/kernels.h"
 #include "cpu/memory.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace eggroll::EGGROLL_CPU_NS {
@@ -59,10 +60,10 @@ FitnessStats statistics(const float* fitness, int64_t n) {
 
 }  // namespace
 
-FitnessStats shape_fitness(const ShapingArgs& args) {
-    const int64_t n = args.pop_size;
-    const FitnessStats stats = statistics(args.fitness, n);
-    if (stats.best_member < 0) return stats;
+void shape_fitness(const ShapingArgs& args) {
+    const int64_t n = args.pop_size, streams = args.antithetic ? n / 2 : n;
+    const FitnessStats stats = *args.stats = statistics(args.fitness, n);
+    if (stats.best_member < 0) return std::fill(args.weights, args.weights + streams, 0.0f);
 
     // Shaping sees all members, a non-finite one as the worst of the finite.
     const auto value = [&](int64_t p) {
@@ -76,11 +77,10 @@ FitnessStats shape_fitness(const ShapingArgs& args) {
     }
     const double scale = args.normalize && std > 1e-8 ? 1.0 / std : 1.0;
     const auto shaped = [&](int64_t p) { return (value(p) - mean) * scale; };
-    for (int64_t j = 0; j < (args.antithetic ? n / 2 : n); ++j) {
+    for (int64_t j = 0; j < streams; ++j) {
         args.weights[j] =
             static_cast<float>(args.antithetic ? shaped(2 * j) - shaped(2 * j + 1) : shaped(j));
     }
-    return stats;
 }
 
 }  // namespace eggroll::EGGROLL_CPU_NS

@@ -51,8 +51,8 @@ void fill_rows(Backend& table) {
     table.loss = loss;
     table.shape_fitness = shape_fitness;
     table.update = update;
-    table.all_finite = all_finite;
     table.optimize = optimize;
+    table.check_finite = check_finite;
 }
 
 }  // namespace

@@ -55,6 +55,15 @@ void release_row(void* memory, size_t bytes) {
 }
 
 template <int kDevice>
+void forget_row(Recording* recording) {
+    try {
+        const Use device(kDevice);
+        forget(recording);
+    } catch (const Error&) {
+    }
+}
+
+template <int kDevice>
 Backend table_of() {
     Backend table{};
     table.keeps_noise = false;  // drawing it again in registers takes less than reading it
@@ -87,8 +96,14 @@ Backend table_of() {
     table.loss = Row<kDevice, &loss>::call;
     table.shape_fitness = Row<kDevice, &shape_fitness>::call;
     table.update = Row<kDevice, &update>::call;
-    table.all_finite = Row<kDevice, &all_finite>::call;
     table.optimize = Row<kDevice, &optimize>::call;
+    table.begin = Row<kDevice, &begin>::call;
+    table.check_finite = Row<kDevice, &check_finite>::call;
+    table.commit = Row<kDevice, &commit>::call;
+    table.finish = Row<kDevice, &finish>::call;
+    table.record = Row<kDevice, &record>::call;
+    table.replay = Row<kDevice, &replay>::call;
+    table.forget = forget_row<kDevice>;
     return table;
 }
 

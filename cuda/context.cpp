@@ -121,6 +121,12 @@ void Context::launched(const char* kernel) {
 }
 
 void Context::synchronize() {
+    if (recording_) {
+        throw Error(
+            "[cuda] the host cannot wait for a value while a step is captured: the model or "
+            "the objective reads a tensor of the device or makes one from host values");
+    }
+    ++waits_;
     const cudaError_t status = cudaStreamSynchronize(stream_);
     const std::scoped_lock lock(mutex_);
     if (status == cudaSuccess) return launched_.clear();

@@ -4,11 +4,13 @@
 // What the backend knows of a device: its stream, its cuBLAS handle, its memory. Rows of the table
 // find it as `current()`: the table of each device wraps them in a `Use` of it.
 
+#include "core/backend.h"
 #include "cuda/memory.h"
 
 #include <cublas_v2.h>
 #include <cuda_runtime_api.h>
 
+#include <atomic>
 #include <cstddef>
 #include <mutex>
 #include <string>
@@ -44,8 +46,16 @@ public:
 
     /// Remembers a launch, to be named when it turns out to have failed.
     void launched(const char* kernel);
-    /// Waits for all work; throws Error naming the kernels it may have failed in.
+    /// Waits for all work; throws Error naming the kernels it may have failed in, or while work is
+    /// recorded.
     void synchronize();
+    /// How often the host has waited.
+    int64_t waits() const { return waits_; }
+
+    /// What `body` would enqueue, as a graph; see Backend::record. (graph.cpp)
+    detail::Recording* record(void (*body)(void*), void* context);
+    void replay(detail::Recording& recording);
+    void forget(detail::Recording* recording) noexcept;
 
 private:
     int device_;
@@ -55,6 +65,8 @@ private:
     Memory memory_;
     std::mutex mutex_;                   // of cuBLAS and of what follows
     std::vector<const char*> launched_;  // since the last synchronisation, each kernel once
+    bool recording_ = false;
+    std::atomic<int64_t> waits_{0};
 };
 
 /// Of the device whose row is running on this thread.

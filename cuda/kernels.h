@@ -2,7 +2,7 @@
 #pragma once
 
 // The rows of the table that run kernels; see core/backend.h for what each does. One file a group:
-// linear, parameter, noise, elementwise, reduce, loss, matmul, update, optimize, shaping.
+// linear, parameter, noise, elementwise, reduce, loss, matmul, update, optimize, shaping, run.
 
 #include "core/backend.h"
 
@@ -45,9 +45,19 @@ void matmul(const MatmulArgs& args);
 void loss(const LossArgs& args);
 
 // shaping.cu, update.cu, optimize.cu
-FitnessStats shape_fitness(const ShapingArgs& args);
+void shape_fitness(const ShapingArgs& args);
 void update(const UpdateArgs& args);
-bool all_finite(const float* x, int64_t n);
 void optimize(const OptimizeArgs& args);
+void check_finite(RunState* run, int64_t code, const float* x, int64_t n);
+
+// run.cu
+void begin(RunState* run, const GenerationBlock& block, bool known);
+void commit(const RunState* run, void* to, const void* from, int64_t n);
+void finish(RunState* run);
+
+// graph.cpp
+Recording* record(void (*body)(void* context), void* context);
+void replay(Recording* recording);
+void forget(Recording* recording);
 
 }  // namespace eggroll::cuda

@@ -31,7 +31,7 @@ void* Memory::allocate(size_t bytes) {
     const size_t size = detail::class_of(bytes).bytes;
     {
         const std::scoped_lock lock(mutex_);
-        std::vector<void*>& blocks = kept_[size];
+        std::vector<void*>& blocks = (recording_ != nullptr ? *recording_ : kept_)[size];
         if (!blocks.empty()) {
             void* memory = blocks.back();
             blocks.pop_back();
@@ -39,12 +39,13 @@ void* Memory::allocate(size_t bytes) {
             return memory;
         }
     }
+    ++requests_;
     void* memory = nullptr;
-    cudaError_t status = cudaMallocAsync(&memory, size, stream_);
+    cudaError_t status = cudaMallocAsync(&memory, size, order());
     if (status == cudaErrorMemoryAllocation) {
         cudaGetLastError();  // takes the error off
         trim();
-        status = cudaMallocAsync(&memory, size, stream_);
+        status = cudaMallocAsync(&memory, size, order());
     }
     if (status == cudaErrorMemoryAllocation) {
         cudaGetLastError();
@@ -58,6 +59,7 @@ void* Memory::allocate(size_t bytes) {
     EGGROLL_CUDA_CHECK(status);
     const std::scoped_lock lock(mutex_);
     in_use_ += size;
+    if (recording_ != nullptr) of_recordings_[memory] = recording_;
     return memory;
 }
 
@@ -66,20 +68,45 @@ void Memory::release(void* memory, size_t bytes) noexcept {
     const size_t size = detail::class_of(bytes).bytes;
     const std::scoped_lock lock(mutex_);
     in_use_ -= size;
+    const auto found = of_recordings_.find(memory);
     try {
-        kept_[size].push_back(memory);
+        (found != of_recordings_.end() ? *found->second : kept_)[size].push_back(memory);
     } catch (...) {
-        cudaFreeAsync(memory, stream_);
+        cudaFreeAsync(memory, order());
     }
+}
+
+void Memory::give_back(Kept& kept) noexcept {
+    for (auto& [size, blocks] : kept) {
+        for (void* memory : blocks) cudaFreeAsync(memory, order());
+        blocks.clear();
+    }
+    if (order() != nullptr) cudaStreamSynchronize(order());
 }
 
 void Memory::trim() noexcept {
     const std::scoped_lock lock(mutex_);
-    for (auto& [size, blocks] : kept_) {
-        for (void* memory : blocks) cudaFreeAsync(memory, stream_);
-        blocks.clear();
-    }
-    if (stream_ != nullptr) cudaStreamSynchronize(stream_);
+    give_back(kept_);
+}
+
+void Memory::begin_recording(Kept& own, cudaStream_t other) {
+    const std::scoped_lock lock(mutex_);
+    recording_ = &own;
+    other_ = other;
+}
+
+void Memory::end_recording() {
+    const std::scoped_lock lock(mutex_);
+    if (recording_ == nullptr) return;
+    cudaStreamSynchronize(other_);  // its memory is there for the stream
+    recording_ = nullptr;
+    other_ = nullptr;
+}
+
+void Memory::end_of(Kept& own) noexcept {
+    const std::scoped_lock lock(mutex_);
+    std::erase_if(of_recordings_, [&](const auto& known) { return known.second == &own; });
+    give_back(own);
 }
 
 void copy_from_host(void* to, const void* from, size_t bytes) {

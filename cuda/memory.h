@@ -5,7 +5,9 @@
 
 #include <cuda_runtime_api.h>
 
+#include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <mutex>
 #include <vector>
@@ -16,6 +18,9 @@ namespace eggroll::cuda {
 /// after the first generation nothing is asked of the driver.
 class Memory {
 public:
+    /// What was released, by size class.
+    using Kept = std::map<size_t, std::vector<void*>>;
+
     Memory() = default;
     ~Memory();
     Memory(const Memory&) = delete;
@@ -30,11 +35,27 @@ public:
     /// Gives back what is kept.
     void trim() noexcept;
 
+    /// From here to `end_recording` memory is taken for the recording alone and goes back to
+    /// `own`, through another stream than the one that is captured.
+    void begin_recording(Kept& own, cudaStream_t other);
+    void end_recording();
+    /// Gives back what a recording kept; what is still in use of it is as any other memory.
+    void end_of(Kept& own) noexcept;
+
+    /// How often the driver was asked for memory.
+    int64_t requests() const { return requests_; }
+
 private:
-    cudaStream_t stream_ = nullptr;
+    cudaStream_t order() const { return recording_ != nullptr ? other_ : stream_; }
+    void give_back(Kept& kept) noexcept;
+
+    cudaStream_t stream_ = nullptr, other_ = nullptr;
     std::mutex mutex_;
-    std::map<size_t, std::vector<void*>> kept_;  // by size class
+    Kept kept_;
+    Kept* recording_ = nullptr;
+    std::map<void*, Kept*> of_recordings_;
     size_t in_use_ = 0;
+    std::atomic<int64_t> requests_{0};
 };
 
 // Of the current device.

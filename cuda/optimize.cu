@@ -7,11 +7,14 @@ namespace eggroll::cuda {
 
 namespace {
 
-struct FindNonFinite {
+struct CheckFinite {
+    RunState* run;
+    int64_t code;
     const float* x;
-    int* found;
     __device__ void operator()(int64_t i) const {
-        if (x[i] - x[i] != 0.0f) *found = 1;  // whoever writes, writes the same
+        if (x[i] - x[i] == 0.0f || run->failure != 0) return;
+        run->failed = run->block;  // whoever writes, writes the same
+        run->failure = code;
     }
 };
 
@@ -57,13 +60,8 @@ struct Adam {
 
 }  // namespace
 
-bool all_finite(const float* x, int64_t n) {
-    const ScratchOf<int> found(1);
-    EGGROLL_CUDA_CHECK(cudaMemsetAsync(found.data(), 0, sizeof(int), current().stream()));
-    for_each("all_finite", n, FindNonFinite{x, found.data()});
-    int any = 0;
-    copy_to_host(&any, found.data(), sizeof(any));
-    return any == 0;
+void check_finite(RunState* run, int64_t code, const float* x, int64_t n) {
+    for_each("check_finite", n, CheckFinite{run, code, x});
 }
 
 void optimize(const OptimizeArgs& args) {

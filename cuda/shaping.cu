@@ -15,8 +15,8 @@ __device__ bool is_finite(float x) {
 }
 
 /// One block: statistics of the finite members, then the weights of the update.
-__global__ void __launch_bounds__(kLanes) shape_kernel(ShapingArgs a, FitnessStats* out) {
-    const int64_t n = a.pop_size;
+__global__ void __launch_bounds__(kLanes) shape_kernel(ShapingArgs a) {
+    const int64_t n = a.pop_size, streams = a.antithetic ? n / 2 : n;
     const int lane = static_cast<int>(threadIdx.x);
     const auto each = [&](auto f) {
         for (int64_t p = lane; p < n; p += kLanes) f(p);
@@ -43,8 +43,9 @@ __global__ void __launch_bounds__(kLanes) shape_kernel(ShapingArgs a, FitnessSta
     if (count == 0.0) {
         if (lane == 0) {
             stats.mean = stats.best = stats.worst = stats.std = NAN;
-            *out = stats;
+            *a.stats = stats;
         }
+        for (int64_t j = lane; j < streams; j += kLanes) a.weights[j] = 0.0f;
         return;
     }
     stats.best = static_cast<double>(best.value);
@@ -58,7 +59,7 @@ __global__ void __launch_bounds__(kLanes) shape_kernel(ShapingArgs a, FitnessSta
     });
     squares = block_sum<kLanes>(squares);
     stats.std = count > 1.0 ? ::sqrt(squares / (count - 1.0)) : 0.0;
-    if (lane == 0) *out = stats;
+    if (lane == 0) *a.stats = stats;
 
     // Shaping sees all members, a non-finite one as the worst of the finite.
     const auto value = [&](int64_t p) {
@@ -74,7 +75,7 @@ __global__ void __launch_bounds__(kLanes) shape_kernel(ShapingArgs a, FitnessSta
     }
     const double scale = a.normalize && std > 1e-8 ? 1.0 / std : 1.0;
     const auto shaped = [&](int64_t p) { return (value(p) - mean) * scale; };
-    for (int64_t j = lane; j < (a.antithetic ? n / 2 : n); j += kLanes) {
+    for (int64_t j = lane; j < streams; j += kLanes) {
         a.weights[j] =
             static_cast<float>(a.antithetic ? shaped(2 * j) - shaped(2 * j + 1) : shaped(j));
     }
@@ -82,12 +83,8 @@ __global__ void __launch_bounds__(kLanes) shape_kernel(ShapingArgs a, FitnessSta
 
 }  // namespace
 
-FitnessStats shape_fitness(const ShapingArgs& args) {
-    const ScratchOf<FitnessStats> on_device(1);
-    launch("shape_fitness", shape_kernel, dim3(1), dim3(kLanes), args, on_device.data());
-    FitnessStats stats;
-    copy_to_host(&stats, on_device.data(), sizeof(stats));
-    return stats;
+void shape_fitness(const ShapingArgs& args) {
+    launch("shape_fitness", shape_kernel, dim3(1), dim3(kLanes), args);
 }
 
 }  // namespace eggroll::cuda

@@ -3,6 +3,7 @@
 // shaping, the update and the optimizers. Forward passes, which agree within a bound, are the
 // business of the other tests, which run on the device when EGGROLL_DEVICE=cuda.
 #include "core/backend.h"
+#include "cuda/context.h"
 #include "tests/backend_array.h"
 #include "tests/cases.h"
 #include "tests/check_layer.h"
@@ -12,6 +13,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <string>
 #include <vector>
@@ -148,14 +150,15 @@ TEST_CASE("cuda: shaping has the CPU's bits") {
                         BackendArray<float> f(backend, fitness);
                         BackendArray<float> weights(backend,
                                                     static_cast<size_t>(antithetic ? n / 2 : n));
-                        const detail::FitnessStats stats =
-                            backend.shape_fitness({.fitness = f.data(),
-                                                   .pop_size = n,
-                                                   .antithetic = antithetic,
-                                                   .normalize = normalize,
-                                                   .weights = weights.data()});
-                        std::vector<float> all;
-                        if (stats.best_member >= 0) all = weights.host();
+                        BackendArray<detail::FitnessStats> found(backend, 1);
+                        backend.shape_fitness({.fitness = f.data(),
+                                               .pop_size = n,
+                                               .antithetic = antithetic,
+                                               .normalize = normalize,
+                                               .weights = weights.data(),
+                                               .stats = found.data()});
+                        const detail::FitnessStats stats = found.host()[0];
+                        std::vector<float> all = weights.host();
                         for (const double v : {stats.mean, stats.best, stats.worst, stats.std}) {
                             const auto bits = std::bit_cast<uint64_t>(std::isnan(v) ? 0.0 : v);
                             all.push_back(std::bit_cast<float>(static_cast<uint32_t>(bits)));
@@ -233,4 +236,46 @@ TEST_CASE("cuda: fifty generations follow the CPU's") {
         CHECK(std::fabs(got[t] - want[t]) <= 1e-4f * std::fabs(want[t]));
     }
     CHECK(want.back() > 0.5f * want.front());
+}
+
+TEST_CASE("cuda: a step waits once and takes no memory after the first") {
+    if (!on_cuda()) return;
+    const cuda::Use device(0);
+    cuda::Context& context = cuda::current();
+    for (const auto& optimizer : {optim::sgd(), optim::adam()}) {
+        nn::Sequential model =
+            here(nn::Sequential(nn::Linear(10, 20), nn::ReLU(), nn::Linear(20, 5)));
+        Eggroll es(model, {.pop_size = 32, .optimizer = optimizer});
+        const Tensor x = random_tensor({64, 10}), target = random_tensor({64, 5}, 1);
+        const Objective objective = loss::mse(target);
+        struct Way {
+            const char* name;
+            std::function<void()> run;
+            int64_t waits;
+        };
+        CapturedStep captured = es.capture(x, objective);
+        const Way ways[] = {
+            {"step", [&] { es.step(x, objective); }, 1},
+            {"step with the library's operations",
+             [&] { es.step(x, [&](const Tensor& y) { return -mse(y, target); }); }, 1},
+            {"enqueue", [&] { es.enqueue(x, objective); }, 0},
+            {"ask and enqueue_tell",
+             [&] {
+                 const Tensor y = es.ask().forward(x);
+                 es.enqueue_tell(-mse(y, target));
+             },
+             0},
+            {"captured step", [&] { captured.step(); }, 1},
+            {"captured step, enqueued", [&] { captured.enqueue(); }, 0},
+        };
+        for (const Way& way : ways) {
+            CAPTURE(way.name);
+            way.run();
+            const int64_t waits = context.waits(), requests = context.memory().requests();
+            for (int i = 0; i < 3; ++i) way.run();
+            CHECK(context.waits() - waits == 3 * way.waits);
+            CHECK(context.memory().requests() == requests);
+        }
+        es.wait();
+    }
 }

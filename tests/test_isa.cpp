@@ -156,11 +156,13 @@ TEST_CASE("isa: shaping and optimizers are the same bits with every instruction 
             std::vector<float> weights(static_cast<size_t>(n + 1) / 2),
                 value = random_fitness(n, 3), m = random_fitness(n, 4), v = random_fitness(n, 5);
             for (float& x : v) x *= x;
+            detail::FitnessStats stats;
             set.kernels.shape_fitness({.fitness = fitness.data(),
                                        .pop_size = n + 1,
                                        .antithetic = true,
                                        .normalize = true,
-                                       .weights = weights.data()});
+                                       .weights = weights.data(),
+                                       .stats = &stats});
             set.kernels.optimize({.rule = rule,
                                   .block = &block,
                                   .value = value.data(),

@@ -36,6 +36,9 @@ public:
     virtual ~Optimizer();
     virtual std::string name() const = 0;
     virtual int state_count() const = 0;
+    /// Whether `apply` is work for the device alone: it reads nothing of `step`, or of a tensor, on
+    /// the host. Such an optimizer can be captured, and enqueued without waiting.
+    virtual bool on_device() const { return false; }
     /// Moves `value` along g; all tensors have the parameter's shape and device.
     virtual void apply(Tensor& value, const Tensor& g, std::span<Tensor> state,
                        const UpdateStep& step) const = 0;

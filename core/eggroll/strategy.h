@@ -17,6 +17,7 @@ namespace eggroll {
 
 namespace detail {
 class Strategy;
+struct Capture;
 struct Generation;
 }  // namespace detail
 
@@ -95,6 +96,23 @@ private:
     std::shared_ptr<const detail::Generation> generation_;
 };
 
+/// A step of a strategy, recorded by `Eggroll::capture`; gives the bits of the step itself. Copies
+/// share the recording. Throws Error once the strategy is gone, or when the parameters have moved
+/// to another device or other memory since.
+class EGGROLL_API CapturedStep {
+public:
+    Report step();
+    /// Without waiting; see Eggroll::enqueue.
+    void enqueue();
+
+private:
+    friend class Eggroll;
+    explicit CapturedStep(std::shared_ptr<detail::Capture> capture)
+        : capture_(std::move(capture)) {}
+
+    std::shared_ptr<detail::Capture> capture_;
+};
+
 /// Trains the parameters of a model by EGGROLL evolution strategies (arXiv 2511.16652).
 ///
 /// Three ways in, one engine: `step(x, fitness)` for all members at once, `step(fitness_of_one)`
@@ -142,6 +160,21 @@ public:
     Report tell(const Tensor& fitness);
     Report tell(std::initializer_list<float> fitness);
 
+    /// As `step`, but without waiting for the device: nothing is read back until `wait`. Should a
+    /// generation fail, those enqueued after it change nothing. An optimizer that is not
+    /// `on_device()` waits all the same.
+    void enqueue(const Tensor& x, const Objective& objective);
+    /// As `tell`, but without waiting.
+    void enqueue_tell(const Tensor& fitness);
+    /// Waits for all that was enqueued and returns the report of the last generation completed.
+    /// Throws Error if one of them failed, and takes the strategy back to that one.
+    Report wait();
+    /// Records `step(x, objective)` to be replayed: on a GPU as a graph. Values written into x, the
+    /// objective's target or the parameters in place are seen by the next replay; lr, sigma, seed
+    /// and generation are those of the strategy then. Throws Error when model, objective or
+    /// optimizer need the host, or while a generation is open.
+    CapturedStep capture(const Tensor& x, const Objective& objective);
+
     /// As given; lr and sigma set later do not show here.
     const Options& options() const;
     /// Generations completed so far.
@@ -154,14 +187,14 @@ public:
     void set_sigma(float sigma);
 
 private:
-    using BatchedFitness = std::function<std::vector<float>(const Tensor&)>;
+    using BatchedFitness = std::function<Tensor(const Tensor&)>;
 
     detail::Strategy& strategy() const;  // throws Error when moved from
     Report step_batched(const Tensor& x, const BatchedFitness& fitness);
     Report step_members(const std::function<double(const Member&)>& fitness);
-    static std::vector<float> to_fitness(const Tensor& values);
-    static std::vector<float> to_fitness(std::vector<float> values) { return values; }
-    static std::vector<float> to_fitness(const std::vector<double>& values);
+    static Tensor to_fitness(const Tensor& values) { return values; }
+    static Tensor to_fitness(const std::vector<float>& values);
+    static Tensor to_fitness(const std::vector<double>& values);
 
     std::unique_ptr<detail::Strategy> strategy_;
 };

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MIT
+// Steps that are recorded once and replayed: shaping, update and all else read what changes from
+// generation to generation in the backend's memory, which `ask` writes before each replay.
+#include "core/strategy.h"
+
+#include <algorithm>
+
+namespace eggroll {
+
+namespace detail {
+
+Capture::~Capture() {
+    kept.clear();  // memory of the recording goes back to it
+    if (recording != nullptr) backend->forget(recording);
+}
+
+std::vector<const void*> Strategy::places() const {
+    std::vector<const void*> all = {TensorAccess::raw(run_)};
+    for (size_t i = 0; i < table.entries().size(); ++i) {
+        all.push_back(TensorAccess::raw(table.entries()[i].parameter.value));
+        for (const Tensor& state : state_[i]) all.push_back(TensorAccess::raw(state));
+    }
+    return all;
+}
+
+std::shared_ptr<Capture> Strategy::capture(const Tensor& x, const Objective& objective) {
+    require_closed("capture");
+    if (!optimizer_->on_device()) {
+        throw Error("[capture] optimizer \"" + optimizer_->name() +
+                    "\" needs the host (Optimizer::on_device)");
+    }
+    auto made = std::make_shared<Capture>(*this, x, objective);
+    const std::shared_ptr<Generation> model_of = make_generation();
+    made->backend = &backend_at("capture", *model_of, x);
+    if (made->backend->record != nullptr) {
+        struct Body {
+            Strategy& strategy;
+            const Generation& generation;
+            const Capture& capture;
+        } body{*this, *model_of, *made};
+        kept_ = &made->kept;
+        try {
+            made->recording = made->backend->record(
+                [](void* context) {
+                    const Body& b = *static_cast<const Body*>(context);
+                    b.strategy.submit(b.generation, b.strategy.fitness(b.generation, b.capture.x,
+                                                                       b.capture.objective));
+                },
+                &body);
+        } catch (...) {
+            kept_ = &own_;
+            throw;
+        }
+        kept_ = &own_;
+    }
+    made->places = places();
+    std::erase_if(captures_, [](const auto& weak) { return weak.expired(); });
+    captures_.push_back(made);
+    return made;
+}
+
+void Strategy::enqueue(Capture& capture) {
+    const std::shared_ptr<Generation> open = begin_step();
+    try {
+        if (places() != capture.places) {
+            throw Error(
+                "[CapturedStep] the parameters have moved since the capture: capture again");
+        }
+        if (capture.recording == nullptr) {
+            enqueue_tell(fitness(*open, capture.x, capture.objective));
+        } else {
+            capture.backend->replay(capture.recording);
+            known_ = false;
+            close();
+        }
+    } catch (...) {
+        abandon();
+        throw;
+    }
+}
+
+namespace {
+
+Strategy& attached(const std::shared_ptr<Capture>& capture) {
+    if (capture->strategy == nullptr) throw Error("[CapturedStep] its strategy is gone");
+    return *capture->strategy;
+}
+
+}  // namespace
+
+}  // namespace detail
+
+void CapturedStep::enqueue() {
+    detail::attached(capture_).enqueue(*capture_);
+}
+
+Report CapturedStep::step() {
+    enqueue();
+    return capture_->strategy->wait();
+}
+
+}  // namespace eggroll
