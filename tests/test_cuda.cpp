@@ -97,10 +97,14 @@ TEST_CASE("cuda: the update has the CPU's bits") {
         cases.push_back({129, 64, rank, 11, true});
     }
     cases.push_back({1, 1, 1, 1000, true});
-    cases.push_back({5, 3, 3, 1500, true});    // several panels
-    cases.push_back({64, 64, 1, 600, false});  // several chains
-    cases.push_back({515, 520, 2, 3, true});   // the wide tiles
-    cases.push_back({1, 5, 0, 3, true});       // vectors
+    cases.push_back({5, 3, 3, 1500, true});     // several panels
+    cases.push_back({64, 64, 1, 600, false});   // several chains
+    cases.push_back({515, 520, 2, 3, true});    // the wide tiles
+    cases.push_back({96, 130, 1, 2600, true});  // panels side by side
+    cases.push_back({100, 96, 8, 300, true});
+    cases.push_back({3, 2, 2, 5000, false});
+    cases.push_back({2900, 2900, 1, 257, true});  // so large that panels follow each other
+    cases.push_back({1, 5, 0, 3, true});          // vectors
     cases.push_back({1, 131, 0, 1100, false});
     for (const Case& of : cases) {
         CAPTURE(of.rows);
