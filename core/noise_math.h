@@ -39,15 +39,28 @@ inline constexpr uint32_t kPhiloxMul1 = 0xCD9E8D57u;
 inline constexpr uint32_t kPhiloxWeyl0 = 0x9E3779B9u;
 inline constexpr uint32_t kPhiloxWeyl1 = 0xBB67AE85u;
 
+/// Both words of a product.
+EGGROLL_NOISE_FN void multiply_wide(uint32_t a, uint32_t b, uint32_t& high, uint32_t& low) {
+#ifdef __CUDA_ARCH__
+    high = __umulhi(a, b);  // one instruction forms both; from a 64-bit product it also adds zeros
+    low = a * b;
+#else
+    const uint64_t product = static_cast<uint64_t>(a) * b;
+    high = static_cast<uint32_t>(product >> 32);
+    low = static_cast<uint32_t>(product);
+#endif
+}
+
 /// Replaces the counter words c by the four random words of (c, key).
 EGGROLL_NOISE_FN void philox_words(uint32_t c[4], uint32_t key0, uint32_t key1) {
     for (int round = 0; round < kPhiloxRounds; ++round) {
-        const uint64_t p0 = static_cast<uint64_t>(kPhiloxMul0) * c[0];
-        const uint64_t p1 = static_cast<uint64_t>(kPhiloxMul1) * c[2];
-        c[0] = static_cast<uint32_t>(p1 >> 32) ^ c[1] ^ key0;
-        c[1] = static_cast<uint32_t>(p1);
-        c[2] = static_cast<uint32_t>(p0 >> 32) ^ c[3] ^ key1;
-        c[3] = static_cast<uint32_t>(p0);
+        uint32_t high0, low0, high1, low1;
+        multiply_wide(kPhiloxMul0, c[0], high0, low0);
+        multiply_wide(kPhiloxMul1, c[2], high1, low1);
+        c[0] = high1 ^ c[1] ^ key0;
+        c[1] = low1;
+        c[2] = high0 ^ c[3] ^ key1;
+        c[3] = low0;
         key0 += kPhiloxWeyl0;
         key1 += kPhiloxWeyl1;
     }
@@ -78,8 +91,12 @@ EGGROLL_NOISE_FN float sub_rn(float a, float b) {
 EGGROLL_NOISE_FN float fma_rn(float a, float b, float c) {
     return __fmaf_rn(a, b, c);
 }
+/// Of +0 and of numbers from 2^-100: __fsqrt_rn's own steps, without its branch for all others.
 EGGROLL_NOISE_FN float sqrt_rn(float a) {
-    return __fsqrt_rn(a);
+    float r;
+    asm("rsqrt.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(fmaxf(a, 0x1p-100f)));
+    const float root = __fmul_rn(a, r), half = __fmul_rn(r, 0.5f);
+    return __fmaf_rn(__fmaf_rn(-root, root, a), half, root);
 }
 EGGROLL_NOISE_FN float uint_to_float_rn(uint32_t a) {
     return __uint2float_rn(a);

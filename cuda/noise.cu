@@ -17,6 +17,7 @@ struct FillBlock {
     uint64_t first;
     T* out;
     int64_t n;
+    bool quads;  // a block's elements lie on 16 bytes
 
     __device__ void operator()(int64_t i) const {
         const uint64_t block = first / 4 + static_cast<uint64_t>(i);
@@ -29,9 +30,14 @@ struct FillBlock {
         } else {
             for (int l = 0; l < 4; ++l) values[l] = words[l];
         }
+        const auto to = static_cast<int64_t>(4 * block - first);  // below 0: not all are asked for
+        if (quads && to >= 0 && to + 4 <= n) {
+            using Quad = std::conditional_t<std::is_same_v<T, float>, float4, uint4>;
+            *reinterpret_cast<Quad*>(out + to) = {values[0], values[1], values[2], values[3]};
+            return;
+        }
         for (int l = 0; l < 4; ++l) {
-            const int64_t to = static_cast<int64_t>(4 * block + static_cast<uint64_t>(l) - first);
-            if (to >= 0 && to < n) out[to] = values[l];
+            if (to + l >= 0 && to + l < n) out[to + l] = values[l];
         }
     }
 };
@@ -39,7 +45,8 @@ struct FillBlock {
 template <class T>
 void fill_stream(const char* name, const NoiseStream& stream, uint64_t first, T* out, int64_t n) {
     const int64_t blocks = n > 0 ? blocks_of(static_cast<int64_t>(first % 4) + n, 4) : 0;
-    for_each(name, blocks, FillBlock<T>{stream, first, out, n});
+    const bool quads = first % 4 == 0 && reinterpret_cast<uintptr_t>(out) % 16 == 0;
+    for_each(name, blocks, FillBlock<T>{stream, first, out, n, quads});
 }
 
 }  // namespace

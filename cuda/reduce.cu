@@ -76,8 +76,9 @@ struct ArgmaxOne {
     }
 };
 
+template <bool kLogarithm>
 __global__ void __launch_bounds__(kRowThreads)
-    softmax_kernel(const float* x, float* y, int64_t rows, int64_t n, bool logarithm) {
+    softmax_kernel(const float* x, float* y, int64_t rows, int64_t n) {
     for (int64_t r = blockIdx.x; r < rows; r += gridDim.x) {
         const float* row = x + r * n;
         float* to = y + r * n;
@@ -88,14 +89,14 @@ __global__ void __launch_bounds__(kRowThreads)
         largest = block_max<kRowThreads>(largest);
         double sum = 0.0;
         for (int64_t i = threadIdx.x; i < n; i += kRowThreads) {
-            sum += logarithm ? ::exp(static_cast<double>(row[i] - largest))
-                             : static_cast<double>(expf(row[i] - largest));
+            sum += kLogarithm ? ::exp(static_cast<double>(row[i] - largest))
+                              : static_cast<double>(expf(row[i] - largest));
         }
         sum = block_sum<kRowThreads>(sum);
-        const auto by = static_cast<float>(logarithm ? ::log(sum) : 1.0 / sum);
+        const auto by = static_cast<float>(kLogarithm ? ::log(sum) : 1.0 / sum);
         for (int64_t i = threadIdx.x; i < n; i += kRowThreads) {
             const float v = row[i] - largest;
-            to[i] = logarithm ? v - by : expf(v) * by;
+            to[i] = kLogarithm ? v - by : expf(v) * by;
         }
     }
 }
@@ -149,8 +150,8 @@ void argmax(const float* x, float* y, int64_t rows, int64_t n) {
 }
 
 void softmax(const float* x, float* y, int64_t rows, int64_t n, bool logarithm) {
-    launch("softmax", softmax_kernel, grid_of(rows, 1), dim3(kRowThreads), x, y, rows, n,
-           logarithm);
+    launch("softmax", logarithm ? softmax_kernel<true> : softmax_kernel<false>, grid_of(rows, 1),
+           dim3(kRowThreads), x, y, rows, n);
 }
 
 void standardize(const float* x, float* y, int64_t rows, int64_t n, float eps) {

@@ -14,8 +14,9 @@ __device__ bool is_finite(float x) {
     return x - x == 0.0f;
 }
 
-/// One block: statistics of the finite members, then the weights of the update.
-__global__ void __launch_bounds__(kLanes) shape_kernel(ShapingArgs a) {
+/// One block: statistics of the finite members, then the weights of the update. All registers of a
+/// multiprocessor are its own; without being told the compiler spills on some architectures.
+__global__ void __launch_bounds__(kLanes, 1) shape_kernel(ShapingArgs a) {
     const int64_t n = a.pop_size, streams = a.antithetic ? n / 2 : n;
     const int lane = static_cast<int>(threadIdx.x);
     const auto each = [&](auto f) {
