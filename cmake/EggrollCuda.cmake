@@ -28,3 +28,14 @@ if(EGGROLL_CUDA STREQUAL "ON")
     endif()
 endif()
 message(STATUS "eggroll: CUDA backend ${EGGROLL_BUILD_CUDA}")
+
+# eggroll_cuda_flags(TARGET): how a target's .cu files are compiled.
+function(eggroll_cuda_flags target)
+    # CMake 3.25 does not know the standards of nvcc 13. Members of structs that host and device share
+    # are constexpr.
+    target_compile_options(${target} PRIVATE
+        $<$<COMPILE_LANGUAGE:CUDA>:-std=c++20;--expt-relaxed-constexpr>)
+    set_target_properties(${target} PROPERTIES
+        CUDA_RUNTIME_LIBRARY Shared
+        CUDA_VISIBILITY_PRESET hidden)
+endfunction()
