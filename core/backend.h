@@ -193,6 +193,14 @@ struct Backend {
     void (*copy)(void* to, const void* from, size_t bytes);
     void (*fill)(float* to, float value, int64_t n);
 
+    // The order of work. A CPU works while it is called: it has no stream and nothing to wait for.
+    /// Waits for all work; throws Error naming the kernels it may have failed in.
+    void (*synchronize)();
+    /// The stream that work is put in, a cudaStream_t; null on the CPU.
+    void* (*stream)();
+    /// Goes on in another stream, after what the last one holds; null: the backend's own.
+    void (*set_stream)(void* stream);
+
     /// Members a chunk holds; even when P is.
     int64_t (*plan_chunk)(const PlanArgs& args);
     /// Calls function(context, c) for c in 0..count-1 and returns when all are done. The first
@@ -263,5 +271,13 @@ const Backend& cpu_backend();
 /// Throws Error naming the reason when it is not built in or finds no device.
 const Backend& cuda_backend(int device);
 const Backend& backend_of(const Device& device);
+
+/// Who can use the memory at an address, as far as CUDA knows: what it does not know is the host's.
+struct Reach {
+    bool host = true;
+    int device = -1;  // the GPU it belongs to
+    bool any_device = false;
+};
+Reach reach_of(const void* memory);
 
 }  // namespace eggroll::detail

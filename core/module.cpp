@@ -56,9 +56,11 @@ void Module::init(uint64_t seed) {
 }
 
 void Module::to(Device device) {
-    for (Parameter& parameter : parameters()) {
-        TensorAccess::storage(parameter.value)->move_to(device);
+    std::vector<Parameter> own = parameters();
+    for (const Parameter& parameter : own) {
+        TensorAccess::storage(parameter.value)->require_movable("Module::to", device);
     }
+    for (Parameter& parameter : own) TensorAccess::storage(parameter.value)->move_to(device);
 }
 
 void Module::copy_from(const Module& other) {

@@ -6,19 +6,28 @@
 #include <eggroll/tensor.h>
 
 #include <atomic>
+#include <functional>
 #include <string>
 
 namespace eggroll::detail {
+
+/// "float32", "int32".
+const char* name_of(Dtype dtype);
 
 /// The memory behind tensors. A parameter's storage moves between devices in place, so that all
 /// tensors that alias it move along.
 struct Storage {
     Storage(Device where, Dtype type, int64_t elements);
+    /// Of memory that is somebody else's; `release` (may be empty) is called when it is let go.
+    Storage(Device where, Dtype type, int64_t elements, void* external,
+            std::function<void()> release);
     ~Storage();
     Storage(const Storage&) = delete;
     Storage& operator=(const Storage&) = delete;
 
     size_t bytes() const { return static_cast<size_t>(count) * 4; }
+    /// Throws Error when somebody outside knows the memory by its address.
+    void require_movable(const char* caller, Device target) const;
     void move_to(Device target);
 
     const Backend* backend;
@@ -29,6 +38,14 @@ struct Storage {
     std::string name;  // of the parameter it holds, for messages
     /// Somebody outside has been handed mutable access: its values may not be redrawn unasked.
     std::atomic<bool> written{false};
+    /// References that have gone out through DLPack.
+    std::atomic<int> exports{0};
+
+private:
+    void let_go() noexcept;
+
+    bool external_ = false;
+    std::function<void()> release_;
 };
 
 /// What operations may do with a tensor and users may not.
@@ -36,6 +53,9 @@ struct TensorAccess {
     /// Uninitialised memory of that shape.
     static Tensor make(const Shape& shape, Device device, Dtype dtype = Dtype::f32,
                        bool per_member = false);
+    /// Of memory of somebody else's; see Tensor::from_blob.
+    static Tensor make_external(const char* caller, void* memory, const Shape& shape, Device device,
+                                Dtype dtype, std::function<void()> release);
     static Tensor with_shape(const Tensor& x, Shape shape, bool per_member);
     /// Members first..first+count-1 of a per-member tensor; shares the storage.
     static Tensor member_range(const Tensor& x, int64_t first, int64_t count);

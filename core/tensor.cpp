@@ -4,17 +4,15 @@
 #include "core/storage.h"
 
 #include <limits>
+#include <utility>
 
 namespace eggroll {
 
+using detail::name_of;
 using detail::Storage;
 using detail::TensorAccess;
 
 namespace {
-
-const char* name_of(Dtype dtype) {
-    return dtype == Dtype::f32 ? "float32" : "int32";
-}
 
 void require_host(const Tensor& x, Dtype wanted, const char* caller) {
     if (x.device().kind() != Device::Kind::cpu) {
@@ -24,6 +22,13 @@ void require_host(const Tensor& x, Dtype wanted, const char* caller) {
     if (x.dtype() != wanted) {
         throw Error(std::string("[") + caller + "] the tensor holds " + name_of(x.dtype()) +
                     ", not " + name_of(wanted));
+    }
+}
+
+void require_gpu(const Tensor& x, const char* caller) {
+    if (x.device().kind() == Device::Kind::cpu) {
+        throw Error(std::string("[") + caller + "] the tensor lives on " + x.device().name() +
+                    ", not on a GPU: use data() or ints()");
     }
 }
 
@@ -44,6 +49,10 @@ Tensor from_host(const Shape& shape, std::span<const T> values, Dtype dtype, con
 }
 
 }  // namespace
+
+const char* detail::name_of(Dtype dtype) {
+    return dtype == Dtype::f32 ? "float32" : "int32";
+}
 
 std::string to_string(const Shape& shape) {
     std::string text = "(";
@@ -82,8 +91,39 @@ Storage::Storage(Device where, Dtype type, int64_t elements)
       count(elements),
       memory(backend->allocate(bytes())) {}
 
+Storage::Storage(Device where, Dtype type, int64_t elements, void* external,
+                 std::function<void()> release)
+    : backend(&detail::backend_of(where)),
+      device(where),
+      dtype(type),
+      count(elements),
+      memory(external),
+      written(true),
+      external_(true),
+      release_(std::move(release)) {}
+
 Storage::~Storage() {
-    backend->release(memory, bytes());
+    let_go();
+}
+
+void Storage::let_go() noexcept {
+    if (!external_) return backend->release(memory, bytes());
+    external_ = false;
+    const std::function<void()> release = std::exchange(release_, {});
+    if (!release) return;
+    try {
+        backend->synchronize();  // nothing started earlier uses it any more
+    } catch (const Error&) {
+        // The next synchronisation says so again.
+    }
+    release();
+}
+
+void Storage::require_movable(const char* caller, Device target) const {
+    if (target == device || exports == 0) return;
+    throw Error(std::string("[") + caller + "] " +
+                (name.empty() ? "a tensor" : "\"" + name + "\"") + " is in use through DLPack on " +
+                device.name() + " and cannot move to " + target.name());
 }
 
 void Storage::move_to(Device target) {
@@ -95,7 +135,7 @@ void Storage::move_to(Device target) {
     } else {
         to.copy_from_host(moved, memory, bytes());
     }
-    backend->release(memory, bytes());
+    let_go();
     backend = &to;
     device = target;
     memory = moved;
@@ -202,6 +242,17 @@ std::span<int32_t> Tensor::ints() {
 std::span<const int32_t> Tensor::ints() const {
     require_host(*this, Dtype::i32, "Tensor::ints");
     return {TensorAccess::ints(*this), static_cast<size_t>(size_)};
+}
+
+void* Tensor::device_data() {
+    require_gpu(*this, "Tensor::device_data");
+    storage_->written.store(true, std::memory_order_relaxed);
+    return TensorAccess::raw(*this);
+}
+
+const void* Tensor::device_data() const {
+    require_gpu(*this, "Tensor::device_data");
+    return TensorAccess::raw(*this);
 }
 
 float Tensor::item() const {

@@ -7,6 +7,8 @@
 #include "cpu/plan.h"
 #include "cpu/threads.h"
 
+#include <eggroll/error.h>
+
 #include <cstring>
 
 namespace eggroll {
@@ -32,6 +34,16 @@ void finish(detail::RunState* run) {
     if (run->commits()) ++run->block.updates;
 }
 
+void synchronize() {}
+
+void* stream() {
+    return nullptr;
+}
+
+void set_stream(void* stream) {
+    if (stream != nullptr) throw Error("[set_stream] the CPU has no streams: only null is its");
+}
+
 }  // namespace
 
 detail::Backend cpu::backend_of(const KernelSet& kernels) {
@@ -42,6 +54,9 @@ detail::Backend cpu::backend_of(const KernelSet& kernels) {
     table.copy_from_host = copy;
     table.copy_to_host = copy;
     table.copy = copy;
+    table.synchronize = synchronize;
+    table.stream = stream;
+    table.set_stream = set_stream;
     table.plan_chunk = plan_chunk;
     table.run_chunks = run_chunks;
     table.begin = begin;

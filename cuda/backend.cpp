@@ -31,6 +31,18 @@ void run_chunks(int64_t count, ChunkFunction function, void* context) {
     for (int64_t i = 0; i < count; ++i) function(context, i);
 }
 
+void synchronize() {
+    current().synchronize();
+}
+
+void* stream() {
+    return current().stream();
+}
+
+void set_stream(void* stream) {
+    current().use_stream(static_cast<cudaStream_t>(stream));
+}
+
 /// A row of the table of one device.
 template <int kDevice, auto kFunction>
 struct Row;
@@ -73,6 +85,9 @@ Backend table_of() {
     table.copy_to_host = Row<kDevice, &copy_to_host>::call;
     table.copy = Row<kDevice, &copy>::call;
     table.fill = Row<kDevice, &fill>::call;
+    table.synchronize = Row<kDevice, &synchronize>::call;
+    table.stream = Row<kDevice, &stream>::call;
+    table.set_stream = Row<kDevice, &set_stream>::call;
     table.plan_chunk = plan_chunk;
     table.run_chunks = run_chunks;
     table.fill_words = Row<kDevice, &fill_words>::call;
@@ -124,4 +139,22 @@ const eggroll::detail::Backend& eggroll::detail::cuda_backend(int device) {
     }
     const cuda::Use found(device);  // throws when there is none
     return all[static_cast<size_t>(device)];
+}
+
+eggroll::detail::Reach eggroll::detail::reach_of(const void* memory) {
+    cudaPointerAttributes found{};
+    if (cudaPointerGetAttributes(&found, memory) != cudaSuccess) {
+        cudaGetLastError();  // takes the error off: without a device all memory is the host's
+        return {};
+    }
+    switch (found.type) {
+        case cudaMemoryTypeDevice:
+            return {.host = false, .device = found.device};
+        case cudaMemoryTypeManaged:
+            return {.any_device = true};
+        case cudaMemoryTypeHost:  // page-locked; kernels may know it by another address
+            return {.any_device = found.devicePointer == memory};
+        default:
+            return {};
+    }
 }

@@ -58,6 +58,19 @@ int device_count() {
     return count;
 }
 
+class Event {
+public:
+    Event() { EGGROLL_CUDA_CHECK(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming)); }
+    ~Event() { cudaEventDestroy(event_); }
+    Event(const Event&) = delete;
+    Event& operator=(const Event&) = delete;
+
+    cudaEvent_t get() const { return event_; }
+
+private:
+    cudaEvent_t event_ = nullptr;
+};
+
 int as_int(int64_t extent, const char* what) {
     if (extent > std::numeric_limits<int>::max()) {
         throw Error(std::string("[cuda] a product has ") + std::to_string(extent) + " " + what +
@@ -89,12 +102,12 @@ Context::Context(int device) : device_(device) {
     int before = 0;
     EGGROLL_CUDA_CHECK(cudaGetDevice(&before));
     EGGROLL_CUDA_CHECK(cudaSetDevice(device));
-    EGGROLL_CUDA_CHECK(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
+    EGGROLL_CUDA_CHECK(cudaStreamCreateWithFlags(&own_stream_, cudaStreamNonBlocking));
+    stream_ = own_stream_;
     memory_.begin(stream_);
     EGGROLL_CUDA_CHECK(cublasCreate(&blas_));
-    EGGROLL_CUDA_CHECK(cublasSetStream(blas_, stream_));
     workspace_ = memory_.allocate(kWorkspaceBytes);
-    EGGROLL_CUDA_CHECK(cublasSetWorkspace(blas_, workspace_, kWorkspaceBytes));
+    attach_blas();
     EGGROLL_CUDA_CHECK(cublasSetMathMode(blas_, CUBLAS_PEDANTIC_MATH));
     EGGROLL_CUDA_CHECK(cudaSetDevice(before));
 }
@@ -104,13 +117,49 @@ Context::~Context() {
     int before = 0;
     cudaGetDevice(&before);
     cudaSetDevice(device_);
-    cudaStreamSynchronize(stream_);
+    cudaDeviceSynchronize();  // a stream of the caller's may be gone
     cublasDestroy(blas_);
+    memory_.begin(own_stream_);
     memory_.release(workspace_, kWorkspaceBytes);
     memory_.trim();
     memory_.begin(nullptr);
-    cudaStreamDestroy(stream_);
+    cudaStreamDestroy(own_stream_);
     cudaSetDevice(before);
+}
+
+void Context::attach_blas() {
+    EGGROLL_CUDA_CHECK(cublasSetStream(blas_, stream_));
+    EGGROLL_CUDA_CHECK(cublasSetWorkspace(blas_, workspace_, kWorkspaceBytes));
+}
+
+void Context::use_stream(cudaStream_t stream) {
+    if (stream == nullptr) stream = own_stream_;
+    if (stream == stream_) return;
+    if (recording_) throw Error("[set_stream] not while a step is captured");
+    if (stream == cudaStreamPerThread) {
+        throw Error(
+            "[set_stream] cudaStreamPerThread is another stream in each thread: give one "
+            "that is the same in all");
+    }
+    const std::scoped_lock lock(mutex_);
+    cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
+    EGGROLL_CUDA_CHECK(cudaStreamIsCapturing(stream, &capture));
+    if (capture != cudaStreamCaptureStatusNone) {
+        throw Error("[set_stream] the stream is being captured: give it before or after");
+    }
+    const Event event;
+    const cudaError_t status = cudaEventRecord(event.get(), stream);
+    if (status != cudaSuccess) {
+        cudaGetLastError();  // takes the error off
+        throw Error("[set_stream] not a stream of cuda:" + std::to_string(device_) + ": " +
+                    cudaGetErrorString(status) + " (" + cudaGetErrorName(status) + ")");
+    }
+    // Memory that is handed out again was last used in the old stream.
+    EGGROLL_CUDA_CHECK(cudaEventRecord(event.get(), stream_));
+    EGGROLL_CUDA_CHECK(cudaStreamWaitEvent(stream, event.get()));
+    stream_ = stream;
+    memory_.begin(stream_);
+    attach_blas();
 }
 
 void Context::launched(const char* kernel) {

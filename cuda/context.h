@@ -31,6 +31,9 @@ public:
 
     int device() const { return device_; }
     cudaStream_t stream() const { return stream_; }
+    /// Work goes on in another stream, after all that the last one holds; null: the own one. Throws
+    /// Error when the stream is not this device's or is being captured.
+    void use_stream(cudaStream_t stream);
     Memory& memory() { return memory_; }
 
     /// y (rows,O) = x (rows,I) Wᵀ, or with w (I,O): x w; batches of them by strides.
@@ -58,8 +61,12 @@ public:
     void forget(detail::Recording* recording) noexcept;
 
 private:
+    /// Has cuBLAS use the stream and, which changing it takes away, the workspace.
+    void attach_blas();
+
     int device_;
-    cudaStream_t stream_ = nullptr;
+    cudaStream_t own_stream_ = nullptr;
+    cudaStream_t stream_ = nullptr;  // the own one, or the caller's
     cublasHandle_t blas_ = nullptr;
     void* workspace_ = nullptr;
     Memory memory_;

@@ -10,4 +10,8 @@ const Backend& cuda_backend(int) {
     throw Error("[Device::cuda] the CUDA backend is not built in: this library has the CPU only");
 }
 
+Reach reach_of(const void*) {
+    return {};
+}
+
 }  // namespace eggroll::detail

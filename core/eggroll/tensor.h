@@ -5,6 +5,7 @@
 #include <eggroll/error.h>
 
 #include <cstdint>
+#include <functional>
 #include <initializer_list>
 #include <memory>
 #include <span>
@@ -45,6 +46,21 @@ public:
     static Tensor from_ints(const Shape& shape, std::span<const int32_t> values);
     static Tensor from_ints(const Shape& shape, std::initializer_list<int32_t> values);
 
+    /// A tensor of memory that is already there and is not copied: dense, row-major, aligned to 4
+    /// bytes, of `device`. It stays the caller's and must last as long as a tensor shares it,
+    /// unless there is a `release`: that is called once, when the last tensor is gone or a
+    /// parameter in it moves to another device, and after all that was started with the memory is
+    /// done (on a GPU this waits for current_stream(device)). It must not throw and may run on any
+    /// thread.
+    ///
+    /// On a GPU the library uses the memory in the order of current_stream(device): what other
+    /// streams do with it is put in order by the caller (docs/embedding.md).
+    ///
+    /// Throws Error when the memory is null and the shape has elements, is not aligned, or is not
+    /// of `device`; then `release` is not called. Managed and page-locked memory is of all devices.
+    static Tensor from_blob(void* memory, const Shape& shape, Device device = Device::cpu(),
+                            Dtype dtype = Dtype::f32, std::function<void()> release = {});
+
     const Shape& shape() const { return shape_; }
     int64_t size() const { return size_; }
     /// Extent of an axis; negative axes count from the end.
@@ -64,6 +80,10 @@ public:
     std::span<const float> data() const;
     std::span<int32_t> ints();
     std::span<const int32_t> ints() const;
+    /// Where the elements are on the GPU, for kernels of one's own in current_stream(device()).
+    /// Throws Error on a tensor of the CPU.
+    void* device_data();
+    const void* device_data() const;
     /// The value of a tensor of one element, from any device.
     float item() const;
 

@@ -5,6 +5,7 @@
 
 #include <eggroll/activation.h>
 #include <eggroll/device.h>
+#include <eggroll/dlpack.h>
 #include <eggroll/error.h>
 #include <eggroll/flatten.h>
 #include <eggroll/init.h>
@@ -22,6 +23,7 @@
 #include <eggroll/sequential.h>
 #include <eggroll/softmax.h>
 #include <eggroll/strategy.h>
+#include <eggroll/stream.h>
 #include <eggroll/tensor.h>
 #include <eggroll/threads.h>
 #include <eggroll/version.h>
