@@ -81,8 +81,26 @@ int as_int(int64_t extent, const char* what) {
 
 }  // namespace
 
+bool is_of_kernel(cudaError_t status) {
+    switch (status) {
+        case cudaErrorIllegalAddress:
+        case cudaErrorMisalignedAddress:
+        case cudaErrorInvalidAddressSpace:
+        case cudaErrorIllegalInstruction:
+        case cudaErrorInvalidPc:
+        case cudaErrorHardwareStackError:
+        case cudaErrorAssert:
+        case cudaErrorLaunchTimeout:
+        case cudaErrorLaunchFailure:
+            return true;
+        default:
+            return false;
+    }
+}
+
 void check(cudaError_t status, const char* call, const char* file, int line) {
     if (status == cudaSuccess) return;
+    if (in_use != nullptr && is_of_kernel(status)) in_use->kernel_failed(status);
     throw Error(std::string("[cuda] ") + call + " failed: " + cudaGetErrorString(status) + " (" +
                 cudaGetErrorName(status) + ", " + file + ":" + std::to_string(line) + ")");
 }
@@ -141,7 +159,6 @@ void Context::use_stream(cudaStream_t stream) {
             "[set_stream] cudaStreamPerThread is another stream in each thread: give one "
             "that is the same in all");
     }
-    const std::scoped_lock lock(mutex_);
     cudaStreamCaptureStatus capture = cudaStreamCaptureStatusNone;
     EGGROLL_CUDA_CHECK(cudaStreamIsCapturing(stream, &capture));
     if (capture != cudaStreamCaptureStatusNone) {
@@ -149,6 +166,7 @@ void Context::use_stream(cudaStream_t stream) {
     }
     const Event event;
     const cudaError_t status = cudaEventRecord(event.get(), stream);
+    if (is_of_kernel(status)) kernel_failed(status);
     if (status != cudaSuccess) {
         cudaGetLastError();  // takes the error off
         throw Error("[set_stream] not a stream of cuda:" + std::to_string(device_) + ": " +
@@ -157,6 +175,7 @@ void Context::use_stream(cudaStream_t stream) {
     // Memory that is handed out again was last used in the old stream.
     EGGROLL_CUDA_CHECK(cudaEventRecord(event.get(), stream_));
     EGGROLL_CUDA_CHECK(cudaStreamWaitEvent(stream, event.get()));
+    const std::scoped_lock lock(mutex_);
     stream_ = stream;
     memory_.begin(stream_);
     attach_blas();
@@ -177,8 +196,13 @@ void Context::synchronize() {
     }
     ++waits_;
     const cudaError_t status = cudaStreamSynchronize(stream_);
+    if (status != cudaSuccess) kernel_failed(status);
     const std::scoped_lock lock(mutex_);
-    if (status == cudaSuccess) return launched_.clear();
+    launched_.clear();
+}
+
+void Context::kernel_failed(cudaError_t status) {
+    const std::scoped_lock lock(mutex_);
     std::string names;
     for (const char* name : launched_) names += (names.empty() ? "" : ", ") + std::string(name);
     throw Error("[cuda] a kernel failed: " + std::string(cudaGetErrorString(status)) + " (" +
@@ -206,7 +230,9 @@ Context& current() {
 Use::Use(int device) : before_(in_use) {
     Context& wanted = context_of(device);
     int now = 0;
-    EGGROLL_CUDA_CHECK(cudaGetDevice(&now));
+    const cudaError_t status = cudaGetDevice(&now);
+    if (is_of_kernel(status)) wanted.kernel_failed(status);
+    EGGROLL_CUDA_CHECK(status);
     if (now != device) {
         EGGROLL_CUDA_CHECK(cudaSetDevice(device));
         device_before_ = now;

@@ -52,6 +52,8 @@ public:
     /// Waits for all work; throws Error naming the kernels it may have failed in, or while work is
     /// recorded.
     void synchronize();
+    /// Throws the Error that says so, for a status that a kernel left behind.
+    [[noreturn]] void kernel_failed(cudaError_t status);
     /// How often the host has waited.
     int64_t waits() const { return waits_; }
 
@@ -91,6 +93,9 @@ private:
     Context* before_;
     int device_before_ = -1;
 };
+
+/// Whether any call may return this for a kernel that was started before it.
+bool is_of_kernel(cudaError_t status);
 
 /// Throws Error unless the call succeeded.
 void check(cudaError_t status, const char* call, const char* file, int line);

@@ -36,6 +36,7 @@ void launch(const char* name, void (*kernel)(Params...), dim3 grid, dim3 threads
     Context& context = current();
     kernel<<<grid, threads, 0, context.stream()>>>(Params(args)...);
     const cudaError_t status = cudaGetLastError();
+    if (is_of_kernel(status)) context.kernel_failed(status);
     if (status != cudaSuccess) {
         throw Error(std::string("[cuda] kernel ") + name + " did not start on a grid of " +
                     std::to_string(grid.x) + "x" + std::to_string(grid.y) + "x" +

@@ -137,7 +137,7 @@ private:
 // -----------------------------------------------------------------------------------
 
 struct Flags {
-    examples::CommonFlags common{.steps = 60};
+    examples::CommonFlags common{.steps = 30};
     int64_t episodes = 4, episode_steps = 200;
 };
 
@@ -191,7 +191,7 @@ void train(const Flags& flags, const Options& options) {
 int main(int argc, char** argv) {
     CLI::App app("Balances poles on carts that are simulated on the GPU, nothing leaving it.");
     Flags flags;
-    Options options{.pop_size = 256, .sigma = 0.2f, .lr = 0.2f, .rank = 1};
+    Options options{.pop_size = 256, .sigma = 0.3f, .lr = 0.3f, .rank = 1};
     examples::add_common_flags(app, flags.common, options);
     app.add_option("--episodes", flags.episodes, "carts of each member")
         ->check(examples::at_least(1));
