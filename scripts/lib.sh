@@ -10,6 +10,7 @@ build_packages=(
     "cmake:build system"
     "ninja-build:build system"
     "libeigen3-dev:matrix products of the CPU engine"
+    "libdlpack-dev:tensors to and from other libraries"
     "doctest-dev:unit tests"
     "librandom123-dev:reference generator for the unit tests"
     "libcli11-dev:command lines of the examples"
