@@ -21,7 +21,7 @@ struct Case {
 
 struct Settings {
     bool shared = false, plain = true;
-    std::string objective = "none";
+    std::string objective = "none", device = "cpu";
     float sigma = 0.02f, lr = 0.05f;
     Repeats repeats{.at_least_ms = 50};
 };
@@ -32,7 +32,8 @@ std::string name_of(const Case& c) {
 }
 
 /// A fitness that costs next to nothing: the mean of each member's first outputs.
-std::vector<float> first_outputs(const Tensor& y) {
+std::vector<float> first_outputs(const Tensor& there) {
+    const Tensor y = there.to(Device::cpu());
     const std::span<const float> values = y.data();
     const int64_t batch = y.dim(1), outputs = y.dim(2);
     std::vector<float> fitness(static_cast<size_t>(y.members()));
@@ -58,30 +59,45 @@ public:
           es_(model,
               {.pop_size = c.pop_size, .sigma = settings.sigma, .lr = settings.lr, .rank = c.rank}),
           no_update_(static_cast<size_t>(c.pop_size), std::numeric_limits<float>::quiet_NaN()),
-          objective_(
-              loss::cross_entropy(make_labels(outputs, c.pop_size, c.batch, settings.shared))) {}
+          objective_(loss::cross_entropy(
+              make_labels(outputs, c.pop_size, c.batch, settings.shared).to(x.device()))) {}
 
     Side side() {
-        if (!forward_) return {.timed = [this] { step(); }};
+        const auto finish = [this] { finish_work(x_.device()); };
+        if (!forward_) return {.timed = [this] { step(); }, .finish = finish};
+        // A GPU is given one call after another, as what it does between is a large part of a short
+        // one. It keeps no noise, so that a generation's costs as much every time.
+        if (x_.device().kind() == Device::Kind::cuda) {
+            return {.timed = [this] { forward(); },
+                    .before = [this] { next_generation(); },
+                    .finish = finish};
+        }
         // All members NaN: the generation advances, so that the next repeat draws other noise, and
         // no update is made.
-        return {.timed = [this] { forward(); }, .untimed = [this] { es_.tell(no_update_); }};
+        return {.timed = [this] { forward(); }, .untimed = [this] { next_generation(); }};
     }
 
     /// Of the last repeat.
-    double checksum() const { return forward_ ? bench::checksum(y_.data()) : report_.mean; }
+    double checksum() const {
+        return forward_ ? bench::checksum(y_.to(Device::cpu()).data()) : report_.mean;
+    }
 
 private:
     void forward() {
         const Population population = es_.ask();
         y_ = Tensor();  // its memory serves again, as where a user's y goes out of scope
         y_ = population.forward(x_);
+        asked_ = true;
+    }
+    void next_generation() {
+        if (asked_) es_.tell(no_update_);
+        asked_ = false;
     }
     void step() {
         report_ = cross_entropy_ ? es_.step(x_, objective_) : es_.step(x_, first_outputs);
     }
 
-    bool forward_, cross_entropy_;
+    bool forward_, cross_entropy_, asked_ = false;
     Tensor x_, y_;
     Eggroll es_;
     std::vector<float> no_update_;
@@ -92,8 +108,9 @@ private:
 void run(const Case& c, const Settings& settings) {
     if (c.threads > 0) set_num_threads(c.threads);
     const std::vector<int64_t> widths = parse_arch(c.arch);
-    nn::Sequential model = make_mlp(widths);
-    const Tensor x = make_input(widths.front(), c.pop_size, c.batch, settings.shared);
+    const Device device = settings.device == "cuda" ? Device::cuda() : Device::cpu();
+    nn::Sequential model = make_mlp(widths, device);
+    const Tensor x = make_input(widths.front(), c.pop_size, c.batch, settings.shared).to(device);
     Ours ours(c, settings, model, x, widths.back());
 
     // The memory of a generation alone, before the plain side takes its own.
@@ -108,7 +125,7 @@ void run(const Case& c, const Settings& settings) {
         plain_model = model.clone();
         plain = std::make_unique<PlainForward>(*plain_model, x, c.pop_size, widths.back());
         plain->choose(widths);
-        sides.push_back({.timed = [&] { plain->run(); }});
+        sides.push_back({.timed = [&] { plain->run(); }, .finish = [&] { finish_work(device); }});
     }
     const std::vector<Timing> timings = measure(settings.repeats, sides);
     const double seconds = timings[0].median() / 1000;
@@ -124,6 +141,7 @@ void run(const Case& c, const Settings& settings) {
         .add("rank", c.rank)
         .add("shared", settings.shared)
         .add("objective", c.work == "step" ? settings.objective : "none")
+        .add("device", settings.device)
         .add("threads", num_threads())
         .add("repeat", settings.repeats.count)
         .add(timings[0])
@@ -136,7 +154,7 @@ void run(const Case& c, const Settings& settings) {
         .add("plain_block", plain ? static_cast<double>(plain->block()) : none)
         .add("peak_mb", peak)
         .add("checksum", sum);
-    if (plain) line.add("plain_checksum", checksum(plain->y().data()));
+    if (plain) line.add("plain_checksum", checksum(plain->y().to(Device::cpu()).data()));
     line.print();
     if (!std::isfinite(sum)) fail("the checksum is not finite");
 }
@@ -160,6 +178,11 @@ int main(int argc, char** argv) {
     add_list(app, "--rank", ranks, "rank of the perturbations")->check(CLI::Range(1, 1 << 16));
     add_list(app, "--threads", threads, "0: the library's default")->check(CLI::Range(0, 1024));
     app.add_flag("--shared", settings.shared, "one input for all members");
+    app.add_option("--device", settings.device, "where model and inputs are")
+        ->check(CLI::IsMember({"cpu", "cuda"}));
+    app.add_flag_callback(
+        "--same-process", [] { isolate_cases(false); },
+        "no process of its own for a case: for tools that watch one");
     app.add_option("--objective", settings.objective, "fitness of a step")
         ->check(CLI::IsMember({"none", "cross_entropy"}));
     app.add_flag("!--no-plain", settings.plain, "leave the plain side out");

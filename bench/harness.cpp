@@ -41,6 +41,7 @@ Spent spent(const Side& side, int64_t calls) {
         const double cpu = processor_ms();
         const auto begin = std::chrono::steady_clock::now();
         for (int64_t i = 0; i < calls / runs; ++i) side.timed();
+        if (side.finish) side.finish();
         const std::chrono::duration<double, std::milli> wall =
             std::chrono::steady_clock::now() - begin;
         ms += wall.count();
@@ -197,20 +198,33 @@ void JsonLine::print() const {
 
 // --- Running ------------------------------------------------------------------------------------
 
+namespace {
+
+bool isolated = true;
+
+bool run_here(const std::string& name, const std::function<void()>& body) {
+    bool well = true;
+    try {
+        body();
+    } catch (const std::exception& error) {
+        std::cerr << "error: " << name << ": " << error.what() << std::endl;
+        well = false;
+    }
+    std::cout.flush();
+    return well && std::cout;
+}
+
+}  // namespace
+
+void isolate_cases(bool isolate) {
+    isolated = isolate;
+}
+
 bool run_isolated(const std::string& name, const std::function<void()>& body) {
+    if (!isolated) return run_here(name, body);
     std::cout.flush();
     const pid_t child = fork();
-    if (child == 0) {
-        int code = 0;
-        try {
-            body();
-        } catch (const std::exception& error) {
-            std::cerr << "error: " << name << ": " << error.what() << std::endl;
-            code = 1;
-        }
-        std::cout.flush();
-        _exit(std::cout ? code : 1);
-    }
+    if (child == 0) _exit(run_here(name, body) ? 0 : 1);
     int status = 0;
     if (child < 0 || waitpid(child, &status, 0) < 0) {
         std::cerr << "error: " << name << ": " << std::strerror(errno) << std::endl;

@@ -32,6 +32,7 @@ struct Side {
     std::function<void()> timed;
     std::function<void()> untimed = {};  // after each call of `timed`
     std::function<void()> before = {};   // untimed, before each repeat, however many calls it has
+    std::function<void()> finish = {};   // timed, after the last call: waits for a device
 };
 
 /// What the repeats of one side took, in order.
@@ -96,6 +97,10 @@ void print_machine(std::string_view benchmark);
 /// another's. False, and the reason on stderr, when it did not end well. Only while this process
 /// has a single thread: eggroll starts its threads when it is first used.
 bool run_isolated(const std::string& name, const std::function<void()>& body);
+
+/// Has run_isolated call the body in this process: for a profiler, or another tool that watches
+/// one.
+void isolate_cases(bool isolate);
 
 /// Refuses a result: throws std::runtime_error, for a case to fail with.
 [[noreturn]] void fail(const std::string& reason);

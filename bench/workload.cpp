@@ -48,16 +48,18 @@ std::vector<int64_t> parse_arch(const std::string& arch) {
     return widths;
 }
 
-nn::Sequential make_mlp(const std::vector<int64_t>& widths) {
-    return test::make_model({.name = "mlp",
-                             .widths = widths,
-                             .act = Act::relu,
-                             .bias = true,
-                             .layer_norm = false,
-                             .rank = 1,
-                             .batch = 1,
-                             .pop_size = 2,
-                             .antithetic = true});
+nn::Sequential make_mlp(const std::vector<int64_t>& widths, Device device) {
+    nn::Sequential model = test::make_model({.name = "mlp",
+                                             .widths = widths,
+                                             .act = Act::relu,
+                                             .bias = true,
+                                             .layer_norm = false,
+                                             .rank = 1,
+                                             .batch = 1,
+                                             .pop_size = 2,
+                                             .antithetic = true});
+    model.to(device);
+    return model;
 }
 
 int64_t weight_count(const std::vector<int64_t>& widths) {
@@ -80,11 +82,19 @@ Tensor make_labels(int64_t classes, int64_t pop_size, int64_t batch, bool shared
     return per_member(Tensor::from_ints({pop_size, batch}, ids));
 }
 
-void in_parallel(int64_t count, const std::function<void(int64_t)>& body) {
+void in_parallel(int64_t count, const std::function<void(int64_t)>& body, Device device) {
     using Body = const std::function<void(int64_t)>;
-    detail::cpu_backend().run_chunks(
+    detail::backend_of(device).run_chunks(
         count, [](void* context, int64_t i) { (*static_cast<Body*>(context))(i); },
         const_cast<void*>(static_cast<const void*>(&body)));
+}
+
+void finish_work(Device device) {
+    if (device.kind() == Device::Kind::cpu) return;
+    // A copy to the host waits for all that is before it in the device's stream.
+    const Tensor one = Tensor::zeros({1}, device);
+    float value = 0;
+    TensorAccess::backend(one).copy_to_host(&value, TensorAccess::floats(one), sizeof(value));
 }
 
 PlainProduct::PlainProduct(const Tensor& x, const Tensor& w, int64_t block)
@@ -120,7 +130,8 @@ PlainForward::PlainForward(const nn::Module& model, const Tensor& x, int64_t pop
                            int64_t outputs)
     : model_(model),
       x_(without_members(x).reshape({-1, x.dim(-1)})),
-      y_(Tensor::zeros({x.is_per_member() ? x_.dim(0) : pop_size * x_.dim(0), outputs})),
+      y_(Tensor::zeros({x.is_per_member() ? x_.dim(0) : pop_size * x_.dim(0), outputs},
+                       x.device())),
       repeated_(!x.is_per_member()) {}
 
 Tensor PlainForward::rows(const Tensor& of, int64_t first, int64_t count) const {
@@ -140,26 +151,35 @@ void PlainForward::set_block(int64_t block) {
 
 void PlainForward::run() {
     if (block_ == 0) {
-        y_.assign(model_(x_));
+        y_ = Tensor();  // its memory serves again
+        y_ = model_(x_);
         return;
     }
     const int64_t total = y_.dim(0), blocks = (total + block_ - 1) / block_;
-    in_parallel(blocks, [&](int64_t index) {
+    const auto run_block = [&](int64_t index) {
         const int64_t first = index * block_, count = std::min(block_, total - first);
         const Tensor x = repeated_ ? rows(block_x_, 0, count) : rows(x_, first, count);
         rows(y_, first, count).assign(model_(x));
-    });
+    };
+    in_parallel(blocks, run_block, x_.device());
 }
 
 void PlainForward::choose(const std::vector<int64_t>& widths, int64_t most_bytes) {
     const int64_t widest = *std::max_element(widths.begin(), widths.end());
-    std::vector<int64_t> forms = {240, 960};  // blocks: in a core's cache, or W better used
+    const bool on_cpu = x_.device().kind() == Device::Kind::cpu;
+    // Blocks on a CPU: in a core's cache, or W better used. A GPU wants many rows.
+    std::vector<int64_t> forms = {240, 960};
+    if (!on_cpu) forms = {16384, 131072};
     if (!repeated_ && 2 * 4 * widest * y_.dim(0) <= most_bytes) forms.push_back(0);
     double best_ms = 0;
     int64_t best = forms.front();
     for (const int64_t form : forms) {
         set_block(form);
-        const double ms = measure({.warmup = 1, .count = 2}, [&] { run(); }).min();
+        const auto timed = [&] {
+            run();
+            finish_work(x_.device());
+        };
+        const double ms = measure({.warmup = 1, .count = 2}, timed).min();
         if (best_ms > 0 && ms >= best_ms) continue;
         best_ms = ms;
         best = form;

@@ -18,7 +18,7 @@ namespace eggroll::bench {
 std::vector<int64_t> parse_arch(const std::string& arch);
 
 /// Linear layers with biases that are not zero, ReLU between them.
-nn::Sequential make_mlp(const std::vector<int64_t>& widths);
+nn::Sequential make_mlp(const std::vector<int64_t>& widths, Device device = Device::cpu());
 
 /// Weights of the matrices: multiply-adds of one row.
 int64_t weight_count(const std::vector<int64_t>& widths);
@@ -29,8 +29,12 @@ Tensor make_input(int64_t inputs, int64_t pop_size, int64_t batch, bool shared);
 /// Labels 0..classes-1 for `loss::cross_entropy`: (B), or per-member (P,B).
 Tensor make_labels(int64_t classes, int64_t pop_size, int64_t batch, bool shared);
 
-/// Calls body(i) for i in 0..count-1 on all threads.
-void in_parallel(int64_t count, const std::function<void(int64_t)>& body);
+/// Calls body(i) for i in 0..count-1: on all threads of the CPU, one after another on a GPU.
+void in_parallel(int64_t count, const std::function<void(int64_t)>& body,
+                 Device device = Device::cpu());
+
+/// Waits until the device has done what was asked of it: before the clock is read.
+void finish_work(Device device);
 
 /// Our plain product y (rows,O) = x (rows,I) Wᵀ, W packed beforehand for blocks of rows.
 class PlainProduct {
