@@ -21,6 +21,13 @@ file(RELATIVE_PATH pc_to_prefix
     ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig ${CMAKE_INSTALL_PREFIX})
 file(RELATIVE_PATH pc_libdir ${CMAKE_INSTALL_PREFIX} ${CMAKE_INSTALL_FULL_LIBDIR})
 file(RELATIVE_PATH pc_includedir ${CMAKE_INSTALL_PREFIX} ${CMAKE_INSTALL_FULL_INCLUDEDIR})
+# Where the CUDA libraries are elsewhere: pkg-config --define-variable=cuda_libdir=...
+set(pc_cuda_libdir)
+set(pc_cuda_libs)
+if(EGGROLL_BUILD_CUDA)
+    set(pc_cuda_libdir "cuda_libdir=${CUDAToolkit_LIBRARY_DIR}\n")
+    set(pc_cuda_libs " -L\${cuda_libdir} -lcublas -lcudart -lstdc++")
+endif()
 configure_file(cmake/eggroll.pc.in eggroll.pc @ONLY)
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/eggroll.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 install(FILES ${PROJECT_SOURCE_DIR}/LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})

@@ -40,22 +40,27 @@ Context& context_of(int device) {
 }
 
 int device_count() {
-    int count = 0;
+    int count = 0, driver = 0, runtime = 0;
     const cudaError_t status = cudaGetDeviceCount(&count);
     cudaGetLastError();  // takes the error off
-    if (status == cudaErrorInsufficientDriver) {
-        int driver = 0, runtime = 0;
-        if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0) {
-            no_device("driver not found");
-        }
-        cudaRuntimeGetVersion(&runtime);
-        no_device("the driver is for CUDA " + std::to_string(driver / 1000) + "." +
-                  std::to_string(driver % 1000 / 10) + " but this library was built with " +
-                  std::to_string(runtime / 1000) + "." + std::to_string(runtime % 1000 / 10));
-    }
-    if (status == cudaErrorNoDevice) no_device("the driver finds none");
-    if (status != cudaSuccess) no_device(cudaGetErrorString(status));
-    return count;
+    if (status == cudaSuccess) return count;
+    if (cudaDriverGetVersion(&driver) != cudaSuccess) driver = 0;
+    cudaRuntimeGetVersion(&runtime);
+    no_device(why_no_device(status, driver, runtime));
+}
+
+/// Throws Error unless the kernels run on the device.
+void require_kernels(int device) {
+    const cudaError_t status = probe_kernels();
+    if (status == cudaSuccess) return;
+    cudaGetLastError();
+    cudaDeviceProp properties{};
+    EGGROLL_CUDA_CHECK(cudaGetDeviceProperties(&properties, device));
+    throw Error("[Device::cuda] cuda:" + std::to_string(device) + ", " + properties.name +
+                ", has compute capability " + std::to_string(properties.major) + "." +
+                std::to_string(properties.minor) +
+                " but this library was built for the architectures \"" +
+                EGGROLL_CUDA_ARCHITECTURES + "\": " + cudaGetErrorString(status));
 }
 
 class Event {
@@ -98,6 +103,19 @@ bool is_of_kernel(cudaError_t status) {
     }
 }
 
+std::string why_no_device(cudaError_t status, int driver, int runtime) {
+    const auto version = [](int v) {
+        return std::to_string(v / 1000) + "." + std::to_string(v % 1000 / 10);
+    };
+    if (status == cudaErrorInsufficientDriver) {
+        if (driver == 0) return "driver not found";
+        return "the driver is for CUDA " + version(driver) + " but this library was built with " +
+               version(runtime);
+    }
+    if (status == cudaErrorNoDevice) return "the driver finds none";
+    return cudaGetErrorString(status);
+}
+
 void check(cudaError_t status, const char* call, const char* file, int line) {
     if (status == cudaSuccess) return;
     if (in_use != nullptr && is_of_kernel(status)) in_use->kernel_failed(status);
@@ -120,6 +138,7 @@ Context::Context(int device) : device_(device) {
     int before = 0;
     EGGROLL_CUDA_CHECK(cudaGetDevice(&before));
     EGGROLL_CUDA_CHECK(cudaSetDevice(device));
+    require_kernels(device);
     EGGROLL_CUDA_CHECK(cudaStreamCreateWithFlags(&own_stream_, cudaStreamNonBlocking));
     stream_ = own_stream_;
     memory_.begin(stream_);

@@ -97,6 +97,13 @@ private:
 /// Whether any call may return this for a kernel that was started before it.
 bool is_of_kernel(cudaError_t status);
 
+/// What cudaGetDeviceCount means that failed so; versions as cudaDriverGetVersion gives them, 0:
+/// none.
+std::string why_no_device(cudaError_t status, int driver, int runtime);
+
+/// Whether the current device can run the kernels that were built. (run.cu)
+cudaError_t probe_kernels();
+
 /// Throws Error unless the call succeeded.
 void check(cudaError_t status, const char* call, const char* file, int line);
 void check(cublasStatus_t status, const char* call, const char* file, int line);

@@ -37,6 +37,11 @@ struct Finish {
 
 }  // namespace
 
+cudaError_t probe_kernels() {
+    cudaFuncAttributes attributes{};
+    return cudaFuncGetAttributes(&attributes, each_kernel<Begin>);
+}
+
 void begin(RunState* run, const GenerationBlock& block, bool known) {
     for_each("begin", 1, Begin{run, block, known});
 }

@@ -2,6 +2,9 @@
 # Shared by scripts/demo and scripts/test; sourced, not run.
 # shellcheck shell=bash disable=SC2034
 
+# Where the CUDA toolkit is installed, PATH often does not go.
+[[ ! -d /usr/local/cuda/bin ]] || PATH=$PATH:/usr/local/cuda/bin
+
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
 # What configuring and building the release preset takes: PACKAGE:WHY.

@@ -25,6 +25,11 @@ inline Device test_device() {
     return name != nullptr && std::string(name) == "cuda" ? Device::cuda() : Device::cpu();
 }
 
+/// Whether the tests run where every kernel takes long, on a GPU that is emulated: sizes shrink.
+inline bool is_slow() {
+    return test_device() != Device::cpu();
+}
+
 // Tensors there.
 inline Tensor zeros(const Shape& shape) {
     return Tensor::zeros(shape, test_device());

@@ -324,7 +324,7 @@ inline void check_layer(const nn::Module& layer, const Shape& input, const Layer
                               .antithetic = antithetic};
         Shape own = input;
         own.insert(own.begin(), options.pop_size);
-        const Tensor host_x = check.input(input, 1);
+        const Tensor host_x = check.input(input, 1).to(Device::cpu());
         const Tensor x = host_x.to(check.device);
         const Tensor xs = per_member(check.input(own, 2).to(check.device));
 
@@ -339,7 +339,9 @@ inline void check_layer(const nn::Module& layer, const Shape& input, const Layer
             check_model(scaled, x, xs, options, check);
         }
         if (check.device != Device::cpu()) {
-            const std::vector<float> want = host(layer(host_x));
+            const std::unique_ptr<nn::Module> there = layer.clone();
+            there->to(Device::cpu());
+            const std::vector<float> want = host((*there)(host_x));
             CHECK(distance(host((*model)(x)), want) <= bound(check, want));
         }
     }

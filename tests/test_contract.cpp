@@ -272,7 +272,7 @@ TEST_CASE("contract: several modules count on in the order they were given") {
     const auto inner = [] {
         return nn::Sequential(nn::Linear(6, 4), nn::Tanh(), nn::Linear(4, 3));
     };
-    nn::Sequential nested(inner(), nn::Tanh(), nn::Linear(3, 2));
+    nn::Sequential nested = here(nn::Sequential(inner(), nn::Tanh(), nn::Linear(3, 2)));
     CHECK(nested.parameters()[2].name == "0.2.weight");
     const NetworkCase of{"flat", {6, 4, 3, 2}, Act::tanh, true, false, 2, 5, 6, true};
     Eggroll es(nested, {.pop_size = 6, .sigma = 0.1f, .rank = 2});
@@ -360,7 +360,7 @@ TEST_CASE("contract: products with weights made inside the pass") {
     private:
         Tensor weight_;
     };
-    Scaled model;
+    Scaled model = here(Scaled());
     const Options options{.pop_size = 34, .sigma = 0.25f, .rank = 2};
     Eggroll es(model, options);
     const Population population = es.ask();

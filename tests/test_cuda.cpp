@@ -7,12 +7,14 @@
 #include "tests/backend_array.h"
 #include "tests/cases.h"
 #include "tests/check_layer.h"
+#include "tests/model_bits.h"
 
 #include <doctest/doctest.h>
 
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <cstdio>
 #include <functional>
 #include <limits>
 #include <string>
@@ -240,6 +242,43 @@ TEST_CASE("cuda: fifty generations follow the CPU's") {
         CHECK(std::fabs(got[t] - want[t]) <= 1e-4f * std::fabs(want[t]));
     }
     CHECK(want.back() > 0.5f * want.front());
+}
+
+/// Prints what is computed, for same_in_every_order.sh to compare.
+TEST_CASE("digest: passes, losses and training" * doctest::skip()) {
+    REQUIRE(on_cuda());
+    const auto print = [](const std::string& name, const std::string& bytes) {
+        std::printf("digest %s %zx\n", name.c_str(), std::hash<std::string>()(bytes));
+    };
+    const auto bytes_of = [](const Tensor& x) {
+        const std::vector<float> values = host(x);
+        return std::string(reinterpret_cast<const char*>(values.data()),
+                           values.size() * sizeof(float));
+    };
+    for (const NetworkCase& of : network_cases()) {
+        nn::Sequential model = make_model(of);
+        const Tensor x = random_tensor({of.batch, of.widths.front()});
+        const Tensor xs = per_member(random_tensor({of.pop_size, of.batch, of.widths.front()}, 1));
+        const std::vector<int32_t> zero(static_cast<size_t>(of.batch), 0);
+        const Tensor labels = int_tensor({of.batch}, zero);
+        const Tensor target = random_tensor({of.batch, of.widths.back()}, 2);
+        Eggroll es(model, {.pop_size = of.pop_size,
+                           .sigma = 0.1f,
+                           .rank = of.rank,
+                           .antithetic = of.antithetic,
+                           .optimizer = optim::adam()});
+        const Population population = es.ask();
+        for (const Tensor& input : {x, xs}) {
+            const Tensor y = population.forward(input);
+            print(of.name + ", y", bytes_of(y));
+            print(of.name + ", softmax", bytes_of(softmax(y)));
+            print(of.name + ", mse", bytes_of(mse(y, target)));
+            print(of.name + ", cross-entropy", bytes_of(cross_entropy(y, labels)));
+        }
+        es.tell(-mse(population.forward(x), target));
+        for (int t = 0; t < 2; ++t) es.step(x, loss::cross_entropy(labels));
+        print(of.name + ", trained", bits(model));
+    }
 }
 
 TEST_CASE("cuda: a step waits once and takes no memory after the first") {

@@ -263,7 +263,7 @@ TEST_CASE("layers: Linear is x W^T + b") {
         }
     }
     // By hand: W (2,3), so rows of W are outputs, as PyTorch has it.
-    nn::Linear layer(3, 2);
+    nn::Linear layer = here(nn::Linear(3, 2));
     CHECK(names_of(layer) == std::vector<std::string>{"weight (2,3)", "bias (2)"});
     CHECK(names_of(nn::Linear(3, 2, false)) == std::vector<std::string>{"weight (2,3)"});
     write(layer, {{1, 2, 3, 4, 5, 6}, {10, 20}});
@@ -452,7 +452,8 @@ TEST_CASE("layers: sizes that make no layer are refused") {
 }
 
 TEST_CASE("layers: an input that does not fit is refused by the parameter's name") {
-    const nn::Sequential model(nn::Linear(4, 3), nn::LayerNorm(3), nn::Linear(3, 2));
+    const nn::Sequential model =
+        here(nn::Sequential(nn::Linear(4, 3), nn::LayerNorm(3), nn::Linear(3, 2)));
     check_refused(
         [&] {
             model(zeros({2, 5}));
@@ -461,7 +462,7 @@ TEST_CASE("layers: an input that does not fit is refused by the parameter's name
     check_refused([&] { model(zeros({})); }, {"[linear]", "()"});
     check_refused([&] { model(Tensor()); }, {"[linear]"});
     check_refused([&] { model(int_tensor({1, 4}, {1, 2, 3, 4})); }, {"[linear]", "int32"});
-    const nn::Sequential bad(nn::Linear(4, 3), nn::LayerNorm(5));
+    const nn::Sequential bad = here(nn::Sequential(nn::Linear(4, 3), nn::LayerNorm(5)));
     check_refused([&] { bad(zeros({2, 4})); }, {"[layer_norm]", "\"1.weight\"", "(5)", "(2,3)"});
     check_refused([] { nn::Softmax()(zeros({})); }, {"[softmax]", "()"});
 }

@@ -387,7 +387,7 @@ TEST_CASE("module: a model that was moved is the same model") {
 
     // Held values are still the model's, and it trains.
     Eggroll es(third, {.pop_size = 8, .sigma = 0.1f, .lr = 0.1f});
-    es.step(x, loss::mse(Tensor::zeros({3, 2})));
+    es.step(x, loss::mse(zeros({3, 2})));
     CHECK((bits(third) != before));
     CHECK(host(held[0].value) == host(third.parameters()[0].value));
     CHECK(host(third(x)) != y);
@@ -415,7 +415,7 @@ TEST_CASE("module: a clone is a model of its own") {
     CHECK(host((*copy)(x)) == host(model(x)));
     const std::string before = bits(model);
     Eggroll es(*copy, {.pop_size = 8, .lr = 1.0f});
-    es.step(x, loss::mse(Tensor::zeros({3, 2})));
+    es.step(x, loss::mse(zeros({3, 2})));
     CHECK((bits(*copy) != before));
     CHECK((bits(model) == before));
     model.init(6);

@@ -110,18 +110,18 @@ TEST_CASE("threads: a fitness may use the library from inside") {
     // Alone: what training each seed from the start gives.
     std::vector<float> alone;
     for (uint64_t seed = 0; seed < 16; ++seed) {
-        nn::Linear inner(4, 3);
+        nn::Linear inner = here(nn::Linear(4, 3));
         alone.push_back(train(inner, seed));
     }
     // Within: a strategy in the fitness of another one's members.
     for (const int threads : {1, 3}) {
         CAPTURE(threads);
         const ThreadScope scope(threads);
-        nn::Linear outer(4, 3);
+        nn::Linear outer = here(nn::Linear(4, 3));
         std::vector<float> within(16);
         Eggroll es(outer, {.pop_size = 16, .parallel_fitness = true});
         es.step([&](const Member& member) {
-            nn::Linear inner(4, 3);
+            nn::Linear inner = here(nn::Linear(4, 3));
             const auto index = static_cast<size_t>(member.index());
             within[index] = train(inner, static_cast<uint64_t>(member.index()));
             return within[index] - mse(member(x), target).item();
@@ -150,7 +150,7 @@ TEST_CASE("threads: without parallel_fitness the caller's thread does all calls,
 TEST_CASE("threads: many callers at once, more than there are threads") {
     const ThreadScope scope(2);
     const Tensor x = random_tensor({16, 9});
-    nn::Sequential model(nn::Linear(9, 33), nn::ReLU(), nn::Linear(33, 4));
+    nn::Sequential model = here(nn::Sequential(nn::Linear(9, 33), nn::ReLU(), nn::Linear(33, 4)));
     Eggroll es(model, {.pop_size = 66});
     const Population population = es.ask();
     const std::vector<float> want = host(population.forward(x));

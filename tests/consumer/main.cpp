@@ -52,6 +52,17 @@ bool catches_error() {
     return false;
 }
 
+/// A device, or the reason why there is none.
+bool knows_device() {
+    try {
+        std::printf("a device: %s\n", Device::cuda().name().c_str());
+        return true;
+    } catch (const Error& error) {
+        std::printf("no device: %s\n", error.what());
+        return std::string_view(error.what()).starts_with("[Device::cuda] ");
+    }
+}
+
 }  // namespace
 
 int main() {
@@ -65,6 +76,7 @@ int main() {
     bool good = check(same_product(a, b), "two Eigens agree");
     good &= check(learns(x, tanh(matmul(x, map))), "the model learns");
     good &= check(catches_error(), "an error crosses the boundary");
+    good &= check(knows_device(), "a GPU is there or it is said why not");
     good &= check(std::string(EGGROLL_VERSION).starts_with("0.1."), "the version is 0.1");
     return good ? 0 : 1;
 }

@@ -51,9 +51,11 @@ case $way in
             install "$tree"
             pkg_config
         else
-            [[ $way == install_static ]] || native=ON
+            cuda=AUTO
+            [[ $way == install_static ]] || native=ON cuda=OFF
             build library "$source" -DBUILD_SHARED_LIBS=OFF -DEGGROLL_BUILD_TESTS=OFF \
-                -DEGGROLL_BUILD_EXAMPLES=OFF -DEGGROLL_BUILD_BENCH=OFF -DEGGROLL_NATIVE=$native
+                -DEGGROLL_BUILD_EXAMPLES=OFF -DEGGROLL_BUILD_BENCH=OFF -DEGGROLL_NATIVE=$native \
+                -DEGGROLL_CUDA=$cuda
             install library
             pkg_config --static
         fi
@@ -70,7 +72,7 @@ case $way in
         fi
         ;;
     add_subdirectory | fetch_content)
-        build program "$consumer" -DEGGROLL_FROM="$way" -DEGGROLL_SOURCE="$source"
+        build program "$consumer" -DEGGROLL_FROM="$way" -DEGGROLL_SOURCE="$source" -DEGGROLL_CUDA=OFF
         ;;
     *)
         echo "run.sh: unknown way $way" >&2
