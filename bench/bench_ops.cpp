@@ -68,12 +68,12 @@ std::string text(std::initializer_list<std::pair<const char*, int64_t>> extents)
 Operation linear(Context& c, int64_t d, int64_t members, int64_t batch, int rank, bool shared) {
     const int64_t rows = members * batch;
     const float* w = c.values(d * d);
-    const int64_t packed_size = c.backend.packed_size(d, d, rows);
+    const int64_t packed_size = c.backend.packed_size(d, d, rows, Precision::f32);
     float* packed = packed_size > 0 ? c.values(packed_size) : nullptr;
-    if (packed != nullptr) c.backend.pack(w, d, d, packed);
+    if (packed != nullptr) c.backend.pack(w, d, d, Precision::f32, packed);
     const float* x = c.values((shared ? batch : rows) * d);
     float* base = shared ? c.values(batch * d) : nullptr;
-    if (shared) c.backend.product(x, w, base, batch, d, d);
+    if (shared) c.backend.product(x, w, base, batch, d, d, Precision::f32);
     const bool plain = rank == 0;
     detail::LinearArgs args{
         .members = {&c.block, 0, plain ? 0 : members, true},

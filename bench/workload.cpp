@@ -100,9 +100,10 @@ void finish_work(Device device) {
 PlainProduct::PlainProduct(const Tensor& x, const Tensor& w, int64_t block)
     : x_(x), w_(w), y_(Tensor::zeros({x.dim(0), w.dim(0)})), block_(block) {
     const detail::Backend& backend = detail::cpu_backend();
-    packed_ = Tensor::zeros({backend.packed_size(w.dim(0), w.dim(1), block)});
+    packed_ = Tensor::zeros({backend.packed_size(w.dim(0), w.dim(1), block, Precision::f32)});
     if (packed_.size() > 0) {
-        backend.pack(TensorAccess::floats(w_), w.dim(0), w.dim(1), TensorAccess::floats(packed_));
+        backend.pack(TensorAccess::floats(w_), w.dim(0), w.dim(1), Precision::f32,
+                     TensorAccess::floats(packed_));
     }
 }
 

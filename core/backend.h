@@ -4,6 +4,7 @@
 #include <eggroll/device.h>
 #include <eggroll/noise.h>
 #include <eggroll/ops.h>
+#include <eggroll/precision.h>
 
 #include <atomic>
 #include <cstddef>
@@ -95,6 +96,9 @@ struct LinearArgs {
     Act act;
     float* y;
     int64_t batch, inputs, outputs;  // B, I, O
+    /// What Backend::precision made of the one asked for. bf16: x, unless it is shared, and y hold
+    /// bfloat16, and W is read from `packed`.
+    Precision precision = Precision::f32;
 };
 
 enum class Unary { negate, relu, tanh, sigmoid, gelu, silu, exp, log, sqrt, abs, sin, cos, square };
@@ -212,13 +216,16 @@ struct Backend {
     void (*fill_normal)(const NoiseStream& stream, uint64_t first, float* out, int64_t n);
 
     // Perturbed operations.
+    /// The precision that one asked for becomes: at least as exact.
+    Precision (*precision)(Precision wanted);
     /// Floats that W (O,I) takes in the layout `linear` likes best for so many rows; 0 if that is
     /// W's own.
-    int64_t (*packed_size)(int64_t outputs, int64_t inputs, int64_t rows);
-    void (*pack)(const float* w, int64_t outputs, int64_t inputs, float* packed);
-    /// y (rows,O) = x (rows,I) Wᵀ.
+    int64_t (*packed_size)(int64_t outputs, int64_t inputs, int64_t rows, Precision precision);
+    void (*pack)(const float* w, int64_t outputs, int64_t inputs, Precision precision,
+                 float* packed);
+    /// y (rows,O) = x (rows,I) Wᵀ, all float32; bf16 is as tf32.
     void (*product)(const float* x, const float* w, float* y, int64_t rows, int64_t inputs,
-                    int64_t outputs);
+                    int64_t outputs, Precision precision);
     void (*linear)(const LinearArgs& args);
     /// y (V,n) = b + s σ ε.
     void (*perturb_vector)(const Members& members, const Operand& b, int64_t n, float* y);
@@ -243,6 +250,9 @@ struct Backend {
     void (*gather)(const float* x, const int32_t* ids, float* y, int64_t rows, int64_t n,
                    int64_t id_rows);
     void (*matmul)(const MatmulArgs& args);
+    // bfloat16 by its bits; see core/bf16.h.
+    void (*round_bf16)(const float* x, uint16_t* y, int64_t n);
+    void (*widen_bf16)(const uint16_t* x, float* y, int64_t n);
     void (*loss)(const LossArgs& args);
 
     // The update. What it finds stays in the backend's memory until the host asks for it.

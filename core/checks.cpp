@@ -20,10 +20,18 @@ void require_any(const char* op, const Tensor& x, const char* what) {
 void require(const char* op, const Tensor& x, const char* what, Dtype dtype) {
     require_any(op, x, what);
     if (x.dtype() != dtype) {
-        fail(op,
-             std::string(what) + (dtype == Dtype::f32 ? " must hold float32, not int32"
-                                                      : " must hold int32 (Tensor::from_ints)"));
+        fail(op, std::string(what) + (dtype == Dtype::i32
+                                          ? std::string(" must hold int32 (Tensor::from_ints)")
+                                          : std::string(" must hold ") + name_of(dtype) + ", not " +
+                                                name_of(x.dtype())));
     }
+}
+
+Tensor require_floats(const char* op, const Tensor& x, const char* what) {
+    require_any(op, x, what);
+    if (x.dtype() == Dtype::bf16) return x.to(Dtype::f32);
+    require(op, x, what);
+    return x;
 }
 
 void require_same_device(const char* op, const Tensor& a, const Tensor& b) {

@@ -24,9 +24,16 @@ Dtype dtype_of(const DLDataType& type) {
         if (type.code == kDLFloat) return Dtype::f32;
         if (type.code == kDLInt) return Dtype::i32;
     }
-    refuse("the elements have code " + std::to_string(type.code) + ", " +
-           std::to_string(type.bits) + " bits and " + std::to_string(type.lanes) +
-           " lanes but only float32 (2, 32, 1) and int32 (0, 32, 1) are taken");
+    if (type.lanes == 1 && type.bits == 16 && type.code == kDLBfloat) return Dtype::bf16;
+    refuse(
+        "the elements have code " + std::to_string(type.code) + ", " + std::to_string(type.bits) +
+        " bits and " + std::to_string(type.lanes) +
+        " lanes but only float32 (2, 32, 1), int32 (0, 32, 1) and bfloat16 (4, 16, 1) are taken");
+}
+
+DLDataType type_of(Dtype dtype) {
+    const auto code = dtype == Dtype::f32 ? kDLFloat : dtype == Dtype::i32 ? kDLInt : kDLBfloat;
+    return {static_cast<uint8_t>(code), static_cast<uint8_t>(8 * detail::element_bytes(dtype)), 1};
 }
 
 Device device_of(const DLDevice& device) {
@@ -82,7 +89,7 @@ public:
         const bool on_cpu = x.device().kind() == Device::Kind::cpu;
         out.device = {on_cpu ? kDLCPU : kDLCUDA, x.device().index()};
         out.ndim = static_cast<int>(shape_.size());
-        out.dtype = {static_cast<uint8_t>(x.dtype() == Dtype::f32 ? kDLFloat : kDLInt), 32, 1};
+        out.dtype = type_of(x.dtype());
         out.shape = shape_.data();
         out.strides = strides_.data();
         managed_.manager_ctx = this;

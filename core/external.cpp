@@ -33,10 +33,11 @@ Tensor detail::TensorAccess::make_external(const char* caller, void* memory, con
     x.shape_ = shape;
     if (x.size_ > 0) {
         if (memory == nullptr) refuse("is null");
-        const auto past = reinterpret_cast<uintptr_t>(memory) % 4;
+        const size_t size = element_bytes(dtype);
+        const auto past = reinterpret_cast<uintptr_t>(memory) % size;
         if (past != 0) {
-            refuse("is not aligned to 4 bytes: its address is " + std::to_string(past) +
-                   " past a multiple of 4");
+            refuse("is not aligned to " + std::to_string(size) + " bytes: its address is " +
+                   std::to_string(past) + " past a multiple of " + std::to_string(size));
         }
         const Reach reach = reach_of(memory);
         if (!is_within(reach, device)) refuse("is " + owner_of(reach));

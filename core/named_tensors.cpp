@@ -20,20 +20,21 @@ namespace {
 constexpr size_t kLengthBytes = 8;  // of the header's length
 
 const char* dtype_name(Dtype dtype) {
-    return dtype == Dtype::f32 ? "F32" : "I32";
+    return dtype == Dtype::f32 ? "F32" : dtype == Dtype::i32 ? "I32" : "BF16";
 }
 
 /// The elements of a tensor on the host.
 std::span<const std::byte> bytes_of(const Tensor& host) {
     if (host.size() == 0) return {};
     return {static_cast<const std::byte*>(TensorAccess::raw(host)),
-            static_cast<size_t>(host.size()) * 4};
+            static_cast<size_t>(host.size()) * element_bytes(host.dtype())};
 }
 
 /// Index of the first float that is not finite; -1 if there is none.
 int64_t first_non_finite(const Tensor& host) {
-    if (host.dtype() != Dtype::f32) return -1;
-    const std::span<const float> values = host.data();
+    if (host.dtype() == Dtype::i32) return -1;
+    const Tensor floats = host.to(Dtype::f32);
+    const std::span<const float> values = floats.data();
     for (size_t i = 0; i < values.size(); ++i) {
         if (!std::isfinite(values[i])) return static_cast<int64_t>(i);
     }
@@ -44,7 +45,8 @@ int64_t first_non_finite(const Tensor& host) {
 std::string finite_complaint(const std::string& name, const Tensor& host) {
     const int64_t index = first_non_finite(host);
     if (index < 0) return {};
-    const float value = host.data()[static_cast<size_t>(index)];
+    const Tensor floats = host.to(Dtype::f32);
+    const float value = floats.data()[static_cast<size_t>(index)];
     return "tensor " + in_quotes(name) + " is " + number(value) + " at element " +
            std::to_string(index) + "; only finite values are saved and loaded";
 }
@@ -54,7 +56,7 @@ SafetensorsHeader header_of(std::span<const NamedTensor> tensors, const Metadata
     uint64_t end = 0;
     for (const NamedTensor& tensor : tensors) {
         const uint64_t begin = end;
-        end += static_cast<uint64_t>(tensor.value.size()) * 4;
+        end += static_cast<uint64_t>(tensor.value.size()) * element_bytes(tensor.value.dtype());
         header.tensors.push_back(
             {tensor.name, dtype_name(tensor.value.dtype()), tensor.value.shape(), begin, end});
     }

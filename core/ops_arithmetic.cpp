@@ -7,23 +7,23 @@
 
 namespace eggroll {
 
-using detail::require;
+using detail::require_floats;
 using detail::require_same_device;
 using detail::TensorAccess;
 
 namespace {
 
-Tensor unary(const char* op, detail::Unary kind, const Tensor& x) {
-    require(op, x, "x");
+Tensor unary(const char* op, detail::Unary kind, const Tensor& given) {
+    const Tensor x = require_floats(op, given, "x");
     Tensor y = TensorAccess::make(x.shape(), x.device(), Dtype::f32, x.is_per_member());
     TensorAccess::backend(x).unary(kind, TensorAccess::floats(x), TensorAccess::floats(y),
                                    x.size());
     return y;
 }
 
-Tensor binary(const char* op, detail::Binary kind, const Tensor& a, const Tensor& b) {
-    require(op, a, "the left operand");
-    require(op, b, "the right operand");
+Tensor binary(const char* op, detail::Binary kind, const Tensor& left, const Tensor& right) {
+    const Tensor a = require_floats(op, left, "the left operand");
+    const Tensor b = require_floats(op, right, "the right operand");
     require_same_device(op, a, b);
     const detail::Broadcast to = detail::broadcast(op, {&a, &b});
     Tensor y = TensorAccess::make(to.shape, a.device(), Dtype::f32, to.per_member);
@@ -149,10 +149,10 @@ Tensor equal(const Tensor& a, const Tensor& b) {
     return binary("equal", detail::Binary::equal, a, b);
 }
 
-Tensor where(const Tensor& condition, const Tensor& a, const Tensor& b) {
-    require("where", condition, "the condition");
-    require("where", a, "the first choice");
-    require("where", b, "the second choice");
+Tensor where(const Tensor& when, const Tensor& first, const Tensor& second) {
+    const Tensor condition = require_floats("where", when, "the condition");
+    const Tensor a = require_floats("where", first, "the first choice");
+    const Tensor b = require_floats("where", second, "the second choice");
     require_same_device("where", condition, a);
     require_same_device("where", a, b);
     const detail::Broadcast to = detail::broadcast("where", {&condition, &a, &b});

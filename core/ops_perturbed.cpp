@@ -14,6 +14,7 @@ using detail::label;
 using detail::last_extent;
 using detail::product_of;
 using detail::require;
+using detail::require_floats;
 using detail::require_members;
 using detail::require_same_device;
 using detail::TensorAccess;
@@ -68,10 +69,24 @@ detail::Operand matrix_operand(const char* op, const Tensor& w, const View& view
     return operand;
 }
 
+/// What the backend makes of the precision asked for.
+Precision precision_of(const Tensor& x, const View& view) {
+    const detail::Scope* scope = ViewAccess::scope(view);
+    return scope == nullptr ? Precision::f32 : TensorAccess::backend(x).precision(scope->precision);
+}
+
+/// x as `linear` takes it: members' own rows in bfloat16 under that precision, else float32.
+Tensor as_input(const Tensor& x, const View& view) {
+    detail::require_any("linear", x, "x");
+    const bool bf16 = x.is_per_member() && precision_of(x, view) == Precision::bf16;
+    if (bf16 && x.dtype() != Dtype::i32) return x.to(Dtype::bf16);
+    return require_floats("linear", x, "x");
+}
+
 }  // namespace
 
-Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b, const View& view, Act act) {
-    require("linear", x, "x");
+Tensor linear(const Tensor& given, const Tensor& w, const Tensor& b, const View& view, Act act) {
+    const Tensor x = as_input(given, view);
     require_parameter("linear", w, "weight");
     require_same_device("linear", x, w);
     require_members("linear", x, view);
@@ -113,15 +128,19 @@ Tensor linear(const Tensor& x, const Tensor& w, const Tensor& b, const View& vie
 
     Tensor base, packed;
     if (const detail::Scope* scope = ViewAccess::scope(view)) {
+        args.precision = precision_of(x, view);
+        // Rows that all members share are few: they stay in float32.
+        if (members == 0 && args.precision == Precision::bf16) args.precision = Precision::tf32;
         if (args.shared_x) {
-            base = scope->shared_product(x, w, rows, inputs, outputs);
+            base = scope->shared_product(x, w, rows, inputs, outputs, args.precision);
             args.base = TensorAccess::floats(base);
         } else {
-            packed = scope->packed(w, rows * x.members());
+            packed = scope->packed(w, rows * x.members(), args.precision);
             if (packed.size() > 0) args.packed = TensorAccess::floats(packed);
         }
     }
-    Tensor y = TensorAccess::make(with_members(members, part), x.device(), Dtype::f32, members > 0);
+    const Dtype dtype = args.precision == Precision::bf16 ? Dtype::bf16 : Dtype::f32;
+    Tensor y = TensorAccess::make(with_members(members, part), x.device(), dtype, members > 0);
     args.y = TensorAccess::floats(y);
     if (y.size() > 0) TensorAccess::backend(x).linear(args);
     return y;
@@ -139,7 +158,6 @@ Tensor perturbed(const Tensor& b, const View& view) {
 }
 
 Tensor add(const Tensor& x, const Tensor& b, const View& view) {
-    require("add", x, "x");
     require_parameter("add", b, "parameter");
     require_members("add", x, view);
     if (b.shape() != Shape{last_extent("add", x)}) {
@@ -180,9 +198,9 @@ Tensor embedding(const Tensor& ids, const Tensor& table, const View& view) {
     return y;
 }
 
-Tensor layer_norm(const Tensor& x, const Tensor& gain, const Tensor& bias, const View& view,
+Tensor layer_norm(const Tensor& given, const Tensor& gain, const Tensor& bias, const View& view,
                   float eps) {
-    require("layer_norm", x, "x");
+    const Tensor x = require_floats("layer_norm", given, "x");
     require_members("layer_norm", x, view);
     const int64_t n = last_extent("layer_norm", x);
     for (const Tensor* parameter : {&gain, &bias}) {

@@ -11,14 +11,15 @@ using detail::fail;
 using detail::last_extent;
 using detail::product_of;
 using detail::require;
+using detail::require_floats;
 using detail::require_same_device;
 using detail::TensorAccess;
 using detail::with_members;
 
 namespace {
 
-Tensor reduce_all(const char* op, detail::Reduce kind, const Tensor& x) {
-    require(op, x, "x");
+Tensor reduce_all(const char* op, detail::Reduce kind, const Tensor& given) {
+    const Tensor x = require_floats(op, given, "x");
     const int64_t members = x.members();
     const int64_t outer = x.is_per_member() ? members : 1;
     const int64_t n = outer > 0 ? x.size() / outer : 0;
@@ -30,8 +31,8 @@ Tensor reduce_all(const char* op, detail::Reduce kind, const Tensor& x) {
     return y;
 }
 
-Tensor reduce_axis(const char* op, detail::Reduce kind, const Tensor& x, int axis) {
-    require(op, x, "x");
+Tensor reduce_axis(const char* op, detail::Reduce kind, const Tensor& given, int axis) {
+    const Tensor x = require_floats(op, given, "x");
     const size_t index = axis_index(op, x, axis);
     Shape shape = x.shape();
     const int64_t n = shape[index];
@@ -46,8 +47,8 @@ Tensor reduce_axis(const char* op, detail::Reduce kind, const Tensor& x, int axi
     return y;
 }
 
-Tensor softmax_of(const char* op, const Tensor& x, bool logarithm) {
-    require(op, x, "x");
+Tensor softmax_of(const char* op, const Tensor& given, bool logarithm) {
+    const Tensor x = require_floats(op, given, "x");
     const int64_t n = last_extent(op, x);
     Tensor y = TensorAccess::make(x.shape(), x.device(), Dtype::f32, x.is_per_member());
     if (n > 0) {
@@ -75,8 +76,8 @@ Tensor max(const Tensor& x, int axis) {
     return reduce_axis("max", detail::Reduce::max, x, axis);
 }
 
-Tensor argmax(const Tensor& x) {
-    require("argmax", x, "x");
+Tensor argmax(const Tensor& given) {
+    const Tensor x = require_floats("argmax", given, "x");
     const int64_t n = last_extent("argmax", x);
     if (n == 0) fail("argmax", "x " + to_string(x.shape()) + " has no elements in a row");
     Shape shape = x.shape();
@@ -94,8 +95,8 @@ Tensor log_softmax(const Tensor& x) {
     return softmax_of("log_softmax", x, true);
 }
 
-Tensor gather(const Tensor& x, const Tensor& ids) {
-    require("gather", x, "x");
+Tensor gather(const Tensor& given, const Tensor& ids) {
+    const Tensor x = require_floats("gather", given, "x");
     require("gather", ids, "ids", Dtype::i32);
     require_same_device("gather", x, ids);
     const int64_t n = last_extent("gather", x);

@@ -14,6 +14,7 @@ using detail::fail;
 using detail::product_of;
 using detail::require;
 using detail::require_any;
+using detail::require_floats;
 using detail::require_same_device;
 using detail::TensorAccess;
 using detail::with_members;
@@ -25,6 +26,12 @@ Tensor reshape(const Tensor& x, const Shape& part) {
 }
 
 namespace {
+
+/// x, or the same numbers in float32 where it holds bfloat16: elements are moved by 4 bytes.
+Tensor in_words(const char* op, const Tensor& x, const char* what) {
+    require_any(op, x, what);
+    return x.dtype() == Dtype::bf16 ? x.to(Dtype::f32) : x;
+}
 
 /// A dense tensor of that shape, read from x with those strides (in elements).
 Tensor copy_strided(const char* op, const Tensor& x, int64_t offset, const Shape& shape,
@@ -38,8 +45,8 @@ Tensor copy_strided(const char* op, const Tensor& x, int64_t offset, const Shape
 
 }  // namespace
 
-Tensor slice(const Tensor& x, int axis, int64_t begin, int64_t end) {
-    require_any("slice", x, "x");
+Tensor slice(const Tensor& given, int axis, int64_t begin, int64_t end) {
+    const Tensor x = in_words("slice", given, "x");
     const size_t index = axis_index("slice", x, axis);
     Shape shape = x.shape();
     if (begin < 0 || end < begin || end > shape[index]) {
@@ -52,8 +59,8 @@ Tensor slice(const Tensor& x, int axis, int64_t begin, int64_t end) {
     return copy_strided("slice", x, begin * strides[index], shape, strides);
 }
 
-Tensor transpose(const Tensor& x, int axis_a, int axis_b) {
-    require_any("transpose", x, "x");
+Tensor transpose(const Tensor& given, int axis_a, int axis_b) {
+    const Tensor x = in_words("transpose", given, "x");
     const size_t a = axis_index("transpose", x, axis_a), b = axis_index("transpose", x, axis_b);
     Shape shape = x.shape();
     std::vector<int64_t> strides = detail::dense_strides(shape);
@@ -62,8 +69,10 @@ Tensor transpose(const Tensor& x, int axis_a, int axis_b) {
     return copy_strided("transpose", x, 0, shape, strides);
 }
 
-Tensor concat(std::span<const Tensor> parts, int axis) {
-    if (parts.empty()) fail("concat", "needs at least one tensor");
+Tensor concat(std::span<const Tensor> given, int axis) {
+    if (given.empty()) fail("concat", "needs at least one tensor");
+    std::vector<Tensor> parts;
+    for (const Tensor& x : given) parts.push_back(in_words("concat", x, "a part"));
     int64_t members = 0;
     for (const Tensor& x : parts) {
         require("concat", x, "a part", parts[0].dtype());
@@ -124,9 +133,9 @@ Tensor concat(std::initializer_list<Tensor> parts, int axis) {
     return concat(std::span<const Tensor>(parts.begin(), parts.size()), axis);
 }
 
-Tensor matmul(const Tensor& a, const Tensor& b) {
-    require("matmul", a, "the left operand");
-    require("matmul", b, "the right operand");
+Tensor matmul(const Tensor& left, const Tensor& right) {
+    const Tensor a = require_floats("matmul", left, "the left operand");
+    const Tensor b = require_floats("matmul", right, "the right operand");
     require_same_device("matmul", a, b);
     const Shape pa = a.part_shape(), pb = b.part_shape();
     const auto refuse = [&] {

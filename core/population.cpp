@@ -28,6 +28,11 @@ void for_chunks(const Backend& backend, int64_t pop_size, int64_t chunk, const F
                        &context);
 }
 
+/// The outputs that others see: float32 where a layer made bfloat16.
+Tensor in_floats(const Tensor& y) {
+    return y.dtype() == Dtype::bf16 ? y.to(Dtype::f32) : y;
+}
+
 /// What a model returned for a range of members, marked even if no perturbed parameter was met.
 Tensor as_members(const Tensor& y, int64_t count) {
     if (!y.is_per_member()) return per_member(Tensor::zeros({count}, y.device())) + y;
@@ -93,10 +98,11 @@ void Strategy::evaluate(const Generation& generation, const Tensor& x,
     scope.input = x;
     scope.kept = kept_;
     scope.noise = &generation.noise;
+    scope.precision = options.precision;
     for_chunks(backend, pop_size, chunk, [&](int64_t first, int64_t count) {
         const Tensor own = x.is_per_member() ? TensorAccess::member_range(x, first, count) : x;
         const View view = ViewAccess::make(scope, first, count);
-        consume(first, as_members(model.forward(own, view), count));
+        consume(first, as_members(in_floats(model.forward(own, view)), count));
     });
 }
 
@@ -144,7 +150,8 @@ Tensor Strategy::forward_member(const Generation& generation, const Tensor& x,
     backend_at("Member", generation, x);
     Scope scope(table, *generation.backend_block(), options.antithetic);
     scope.noise = &generation.noise;
-    const Tensor y = model.forward(x, ViewAccess::make(scope, member, 1));
+    scope.precision = options.precision;
+    const Tensor y = in_floats(model.forward(x, ViewAccess::make(scope, member, 1)));
     return y.is_per_member() ? TensorAccess::with_shape(y, y.part_shape(), false) : y;
 }
 

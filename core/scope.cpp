@@ -36,11 +36,11 @@ Tensor Scope::make(const void* owner, const Shape& shape, Device device) const {
 }
 
 Tensor Scope::shared_product(const Tensor& x, const Tensor& w, int64_t rows, int64_t inputs,
-                             int64_t outputs) const {
+                             int64_t outputs, Precision with) const {
     const Backend& backend = TensorAccess::backend(x);
     const auto compute = [&](Tensor y) {
         backend.product(TensorAccess::floats(x), TensorAccess::floats(w), TensorAccess::floats(y),
-                        rows, inputs, outputs);
+                        rows, inputs, outputs, with);
         return y;
     };
     // What is made inside the pass belongs to one chunk and is soon gone, its memory another
@@ -56,16 +56,21 @@ Tensor Scope::shared_product(const Tensor& x, const Tensor& w, int64_t rows, int
     return known;
 }
 
-Tensor Scope::packed(const Tensor& w, int64_t rows) const {
+Tensor Scope::packed(const Tensor& w, int64_t rows, Precision with) const {
     const Backend& backend = TensorAccess::backend(w);
-    const int64_t size = backend.packed_size(w.dim(0), w.dim(1), rows);
-    if (size == 0 || table->find(w) == nullptr) return {};  // not known to outlive the chunk
+    const int64_t size = backend.packed_size(w.dim(0), w.dim(1), rows, with);
+    if (size == 0) return {};
+    const auto pack = [&](Tensor into) {
+        backend.pack(TensorAccess::floats(w), w.dim(0), w.dim(1), with, TensorAccess::floats(into));
+        return into;
+    };
+    if (table->find(w) == nullptr) {  // not known to outlive the chunk
+        if (with != Precision::bf16) return {};
+        return pack(TensorAccess::make({size}, w.device()));
+    }
     const std::scoped_lock lock(mutex_);
     Tensor& known = packed_[TensorAccess::storage(w)];
-    if (known.size() == 0) {
-        known = make(TensorAccess::storage(w), {size}, w.device());
-        backend.pack(TensorAccess::floats(w), w.dim(0), w.dim(1), TensorAccess::floats(known));
-    }
+    if (known.size() == 0) known = pack(make(TensorAccess::storage(w), {size}, w.device()));
     return known;
 }
 

@@ -61,15 +61,16 @@ struct Scope {
     const GenerationBlock* block;
     bool antithetic;
     Tensor input;  // the pass's input; its products with weights are shared by all chunks
-    KeptMemory* kept = nullptr;         // for what chunks share; null: none is kept
-    const NoiseCache* noise = nullptr;  // null: none is kept
+    KeptMemory* kept = nullptr;            // for what chunks share; null: none is kept
+    const NoiseCache* noise = nullptr;     // null: none is kept
+    Precision precision = Precision::f32;  // asked for
 
     /// x Wᵀ (B,O) of the pass's own input, computed by whoever needs it first.
     Tensor shared_product(const Tensor& x, const Tensor& w, int64_t rows, int64_t inputs,
-                          int64_t outputs) const;
+                          int64_t outputs, Precision with) const;
     /// W (O,I) in the layout the backend likes best for so many rows, laid out by whoever needs it
-    /// first; empty where that is W's own, or where W is no parameter.
-    Tensor packed(const Tensor& w, int64_t rows) const;
+    /// first; empty where that is W's own, or where it is a matter of speed and W no parameter.
+    Tensor packed(const Tensor& w, int64_t rows, Precision with) const;
 
 private:
     Tensor make(const void* owner, const Shape& shape, Device device) const;

@@ -11,8 +11,11 @@
 
 namespace eggroll::detail {
 
-/// "float32", "int32".
+/// "float32", "int32", "bfloat16".
 const char* name_of(Dtype dtype);
+constexpr size_t element_bytes(Dtype dtype) {
+    return dtype == Dtype::bf16 ? 2 : 4;
+}
 
 /// The memory behind tensors. A parameter's storage moves between devices in place, so that all
 /// tensors that alias it move along.
@@ -25,7 +28,7 @@ struct Storage {
     Storage(const Storage&) = delete;
     Storage& operator=(const Storage&) = delete;
 
-    size_t bytes() const { return static_cast<size_t>(count) * 4; }
+    size_t bytes() const { return static_cast<size_t>(count) * element_bytes(dtype); }
     /// Throws Error when somebody outside knows the memory by its address.
     void require_movable(const char* caller, Device target) const;
     void move_to(Device target);
@@ -33,7 +36,7 @@ struct Storage {
     const Backend* backend;
     Device device;
     Dtype dtype;
-    int64_t count;  // elements of 4 bytes
+    int64_t count;  // elements
     void* memory;
     std::string name;  // of the parameter it holds, for messages
     /// Somebody outside has been handed mutable access: its values may not be redrawn unasked.
@@ -74,12 +77,20 @@ struct TensorAccess {
     static int64_t offset(const Tensor& x) { return x.offset_; }
     static const Backend& backend(const Tensor& x) { return *x.storage_->backend; }
     static const void* raw(const Tensor& x) {
-        return static_cast<const uint32_t*>(x.storage_->memory) + x.offset_;
+        return static_cast<const char*>(x.storage_->memory) + offset_bytes(x);
     }
-    static void* raw(Tensor& x) { return static_cast<uint32_t*>(x.storage_->memory) + x.offset_; }
+    static void* raw(Tensor& x) { return static_cast<char*>(x.storage_->memory) + offset_bytes(x); }
     static const float* floats(const Tensor& x) { return static_cast<const float*>(raw(x)); }
     static float* floats(Tensor& x) { return static_cast<float*>(raw(x)); }
     static const int32_t* ints(const Tensor& x) { return static_cast<const int32_t*>(raw(x)); }
+    /// Of bfloat16, by its bits.
+    static const uint16_t* halves(const Tensor& x) { return static_cast<const uint16_t*>(raw(x)); }
+    static uint16_t* halves(Tensor& x) { return static_cast<uint16_t*>(raw(x)); }
+
+private:
+    static int64_t offset_bytes(const Tensor& x) {
+        return x.offset_ * static_cast<int64_t>(element_bytes(x.storage_->dtype));
+    }
 };
 
 }  // namespace eggroll::detail

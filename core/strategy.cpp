@@ -43,6 +43,9 @@ void check_options(const Options& o) {
     check_sigma(o.sigma);
     check_lr(o.lr);
     if (o.rank < 1) refuse("rank", "at least 1", std::to_string(o.rank));
+    if (o.precision < Precision::f32 || o.precision > Precision::bf16) {
+        refuse("precision", "f32, tf32 or bf16", std::to_string(static_cast<int>(o.precision)));
+    }
     if (o.factor_cache_bytes < 0) {
         refuse("factor_cache_bytes", "at least 0", std::to_string(o.factor_cache_bytes));
     }

@@ -51,7 +51,7 @@ Tensor from_host(const Shape& shape, std::span<const T> values, Dtype dtype, con
 }  // namespace
 
 const char* detail::name_of(Dtype dtype) {
-    return dtype == Dtype::f32 ? "float32" : "int32";
+    return dtype == Dtype::f32 ? "float32" : dtype == Dtype::i32 ? "int32" : "bfloat16";
 }
 
 std::string to_string(const Shape& shape) {
@@ -261,7 +261,7 @@ float Tensor::item() const {
                     to_string(shape_));
     }
     if (dtype() == Dtype::i32) return static_cast<float>(to(Device::cpu()).ints()[0]);
-    const Tensor host = to(Device::cpu());
+    const Tensor host = to(Device::cpu()).to(Dtype::f32);
     return host.data()[0];
 }
 
@@ -295,7 +295,7 @@ Tensor Tensor::clone() const {
     if (!storage_) return *this;
     Tensor copy = TensorAccess::make(shape_, device(), dtype(), per_member_);
     TensorAccess::backend(copy).copy(TensorAccess::raw(copy), TensorAccess::raw(*this),
-                                     static_cast<size_t>(size_) * 4);
+                                     static_cast<size_t>(size_) * detail::element_bytes(dtype()));
     return copy;
 }
 
@@ -303,6 +303,23 @@ Tensor Tensor::to(Device target) const {
     if (!storage_ || target == device()) return *this;
     Tensor copy = TensorAccess::make(shape_, target, dtype(), per_member_);
     copy.assign(*this);
+    return copy;
+}
+
+Tensor Tensor::to(Dtype wanted) const {
+    if (!storage_ || wanted == dtype()) return *this;
+    if (wanted == Dtype::i32 || dtype() == Dtype::i32) {
+        throw Error("[Tensor::to] a tensor " + to_string(shape_) + " of " + name_of(dtype()) +
+                    " cannot become one of " + name_of(wanted));
+    }
+    Tensor copy = TensorAccess::make(shape_, device(), wanted, per_member_);
+    if (wanted == Dtype::bf16) {
+        storage_->backend->round_bf16(TensorAccess::floats(*this), TensorAccess::halves(copy),
+                                      size_);
+    } else {
+        storage_->backend->widen_bf16(TensorAccess::halves(*this), TensorAccess::floats(copy),
+                                      size_);
+    }
     return copy;
 }
 
@@ -315,7 +332,7 @@ void Tensor::assign(const Tensor& source) {
     if (size_ == 0) return;
     if (!storage_ || !source.storage_)
         throw Error("[Tensor::assign] of a tensor that was moved from");
-    const size_t bytes = static_cast<size_t>(size_) * 4;
+    const size_t bytes = static_cast<size_t>(size_) * detail::element_bytes(dtype());
     void* to = TensorAccess::raw(*this);
     const void* from = TensorAccess::raw(source);
     if (device() == source.device()) {

@@ -34,6 +34,11 @@ void finish(detail::RunState* run) {
     if (run->commits()) ++run->block.updates;
 }
 
+/// As exact as can be, whatever was asked for.
+Precision precision(Precision) {
+    return Precision::f32;
+}
+
 void synchronize() {}
 
 void* stream() {
@@ -59,6 +64,7 @@ detail::Backend cpu::backend_of(const KernelSet& kernels) {
     table.set_stream = set_stream;
     table.plan_chunk = plan_chunk;
     table.run_chunks = run_chunks;
+    table.precision = precision;
     table.begin = begin;
     table.commit = commit;
     table.finish = finish;

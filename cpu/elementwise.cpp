@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include "core/bf16.h"
 #include "cpu/eigen.h"
 #include "cpu/exp.h"
 #include "cpu/kernels.h"
@@ -178,6 +179,14 @@ void copy_strided(const void* x, void* y, const Strided& layout) {
             for (int64_t i = 0; i < n; ++i) to[at[1] + i * sy] = from[at[0] + i * sx];
         }
     });
+}
+
+void round_bf16(const float* x, uint16_t* y, int64_t n) {
+    for (int64_t i = 0; i < n; ++i) y[i] = rounded_bf16(x[i]);
+}
+
+void widen_bf16(const uint16_t* x, float* y, int64_t n) {
+    for (int64_t i = 0; i < n; ++i) y[i] = widened_bf16(x[i]);
 }
 
 }  // namespace eggroll::EGGROLL_CPU_NS

@@ -12,10 +12,10 @@ namespace eggroll::EGGROLL_CPU_NS {
 using namespace eggroll::detail;
 
 // linear.cpp
-int64_t packed_size(int64_t outputs, int64_t inputs, int64_t rows);
-void pack(const float* w, int64_t outputs, int64_t inputs, float* packed);
+int64_t packed_size(int64_t outputs, int64_t inputs, int64_t rows, Precision precision);
+void pack(const float* w, int64_t outputs, int64_t inputs, Precision precision, float* packed);
 void product(const float* x, const float* w, float* y, int64_t rows, int64_t inputs,
-             int64_t outputs);
+             int64_t outputs, Precision precision);
 void linear(const LinearArgs& args);
 
 // parameter.cpp
@@ -29,6 +29,8 @@ void unary(Unary kind, const float* x, float* y, int64_t n);
 void binary(Binary kind, const float* a, const float* b, float* y, const Strided& layout);
 void where(const float* condition, const float* a, const float* b, float* y, const Strided& layout);
 void copy_strided(const void* x, void* y, const Strided& layout);
+void round_bf16(const float* x, uint16_t* y, int64_t n);
+void widen_bf16(const uint16_t* x, float* y, int64_t n);
 /// In place, over one row still in cache.
 void activate_row(Act act, float* y, int64_t n);
 

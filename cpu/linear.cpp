@@ -333,16 +333,16 @@ void unperturbed(const LinearArgs& args) {
 
 }  // namespace
 
-int64_t packed_size(int64_t outputs, int64_t inputs, int64_t rows) {
+int64_t packed_size(int64_t outputs, int64_t inputs, int64_t rows, Precision) {
     return rows < kRowsToPack ? 0 : packed_floats(outputs, inputs);
 }
 
-void pack(const float* w, int64_t outputs, int64_t inputs, float* packed) {
+void pack(const float* w, int64_t outputs, int64_t inputs, Precision, float* packed) {
     pack_weights(w, outputs, inputs, packed);
 }
 
 void product(const float* x, const float* w, float* y, int64_t rows, int64_t inputs,
-             int64_t outputs) {
+             int64_t outputs, Precision) {
     linear({.members = {},
             .x = x,
             .shared_x = false,

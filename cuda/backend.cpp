@@ -92,8 +92,9 @@ Backend table_of() {
     table.run_chunks = run_chunks;
     table.fill_words = Row<kDevice, &fill_words>::call;
     table.fill_normal = Row<kDevice, &fill_normal>::call;
+    table.precision = Row<kDevice, &precision>::call;
     table.packed_size = packed_size;
-    table.pack = pack;
+    table.pack = Row<kDevice, &pack>::call;
     table.product = Row<kDevice, &product>::call;
     table.linear = Row<kDevice, &linear>::call;
     table.perturb_vector = Row<kDevice, &perturb_vector>::call;
@@ -108,6 +109,8 @@ Backend table_of() {
     table.standardize = Row<kDevice, &standardize>::call;
     table.gather = Row<kDevice, &gather>::call;
     table.matmul = Row<kDevice, &matmul>::call;
+    table.round_bf16 = Row<kDevice, &round_bf16>::call;
+    table.widen_bf16 = Row<kDevice, &widen_bf16>::call;
     table.loss = Row<kDevice, &loss>::call;
     table.shape_fitness = Row<kDevice, &shape_fitness>::call;
     table.update = Row<kDevice, &update>::call;

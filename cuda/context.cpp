@@ -143,6 +143,10 @@ Context::Context(int device) : device_(device) {
     stream_ = own_stream_;
     memory_.begin(stream_);
     EGGROLL_CUDA_CHECK(cublasCreate(&blas_));
+    lt_.begin(kWorkspaceBytes);
+    int major = 0;
+    EGGROLL_CUDA_CHECK(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
+    has_bf16_ = major >= 8;
     workspace_ = memory_.allocate(kWorkspaceBytes);
     attach_blas();
     EGGROLL_CUDA_CHECK(cublasSetMathMode(blas_, CUBLAS_PEDANTIC_MATH));
@@ -156,6 +160,7 @@ Context::~Context() {
     cudaSetDevice(device_);
     cudaDeviceSynchronize();  // a stream of the caller's may be gone
     cublasDestroy(blas_);
+    lt_.end();
     memory_.begin(own_stream_);
     memory_.release(workspace_, kWorkspaceBytes);
     memory_.trim();
@@ -229,17 +234,46 @@ void Context::kernel_failed(cudaError_t status) {
                 "); launched since the last synchronisation: " + (names.empty() ? "none" : names));
 }
 
+namespace {
+
+bool needs_lt(const Product& p) {
+    return p.precision == Precision::bf16 || p.bias != nullptr || p.relu;
+}
+
+}  // namespace
+
+// cuBLAS counts by columns: our (rows,O) is its (O,rows).
+
 void Context::multiply(const Product& p) {
-    if (p.rows == 0 || p.outputs == 0 || p.batches == 0) return;
-    const int rows = as_int(p.rows, "rows"), inputs = as_int(p.inputs, "columns of x"),
-              outputs = as_int(p.outputs, "columns"), batches = as_int(p.batches, "batches");
-    const float one = 1.0f, zero = 0.0f;
-    // cuBLAS counts by columns: our (rows,O) is its (O,rows).
+    if (p.rows == 0 || p.outputs == 0) return;
     const std::scoped_lock lock(mutex_);
-    EGGROLL_CUDA_CHECK(cublasSgemmStridedBatched(
-        blas_, p.w_transposed ? CUBLAS_OP_T : CUBLAS_OP_N, CUBLAS_OP_N, outputs, rows, inputs, &one,
-        p.w, std::max(1, p.w_transposed ? inputs : outputs), p.stride_w, p.x, std::max(1, inputs),
-        p.stride_x, &zero, p.y, outputs, p.rows * p.outputs, batches));
+    if (needs_lt(p) || (p.precision == Precision::tf32 && lt_.takes(p))) {
+        return lt_.multiply(p, workspace_, stream_);
+    }
+    const int rows = as_int(p.rows, "rows"), inputs = as_int(p.inputs, "columns of x"),
+              outputs = as_int(p.outputs, "columns");
+    const float one = 1.0f, beta = p.add ? 1.0f : 0.0f;
+    EGGROLL_CUDA_CHECK(cublasSgemm(blas_, CUBLAS_OP_T, CUBLAS_OP_N, outputs, rows, inputs, &one,
+                                   static_cast<const float*>(p.w), std::max(1, inputs),
+                                   static_cast<const float*>(p.x), std::max(1, inputs), &beta,
+                                   static_cast<float*>(p.y), outputs));
+}
+
+bool Context::takes(const Product& p) {
+    if (!needs_lt(p)) return true;
+    const std::scoped_lock lock(mutex_);
+    return lt_.takes(p);
+}
+
+void Context::multiply(const detail::MatmulArgs& a) {
+    if (a.m == 0 || a.n == 0 || a.batches == 0) return;
+    const int m = as_int(a.m, "rows"), k = as_int(a.k, "columns of x"), n = as_int(a.n, "columns"),
+              batches = as_int(a.batches, "batches");
+    const float one = 1.0f, zero = 0.0f;
+    const std::scoped_lock lock(mutex_);
+    EGGROLL_CUDA_CHECK(cublasSgemmStridedBatched(blas_, CUBLAS_OP_N, CUBLAS_OP_N, n, m, k, &one,
+                                                 a.b, n, a.stride_b, a.a, std::max(1, k),
+                                                 a.stride_a, &zero, a.c, n, a.m * a.n, batches));
 }
 
 Context& current() {

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
-// What the backend knows of a device: its stream, its cuBLAS handle, its memory. Rows of the table
+// What the backend knows of a device: its stream, its cuBLAS handles, its memory. Rows of the table
 // find it as `current()`: the table of each device wraps them in a `Use` of it.
 
 #include "core/backend.h"
+#include "cuda/lt.h"
 #include "cuda/memory.h"
 
 #include <cublas_v2.h>
@@ -36,16 +37,14 @@ public:
     void use_stream(cudaStream_t stream);
     Memory& memory() { return memory_; }
 
-    /// y (rows,O) = x (rows,I) Wᵀ, or with w (I,O): x w; batches of them by strides.
-    struct Product {
-        const float* x;
-        const float* w;
-        float* y;
-        int64_t rows, inputs, outputs;
-        bool w_transposed = true;
-        int64_t batches = 1, stride_x = 0, stride_w = 0;
-    };
+    /// Whether its tensor cores take bfloat16 (and TF32).
+    bool has_bf16() const { return has_bf16_; }
+
+    /// Exact float32 without an epilogue by cuBLAS; all else by cuBLASLt.
     void multiply(const Product& product);
+    /// Whether `multiply` can do that.
+    bool takes(const Product& product);
+    void multiply(const detail::MatmulArgs& args);
 
     /// Remembers a launch, to be named when it turns out to have failed.
     void launched(const char* kernel);
@@ -69,7 +68,9 @@ private:
     int device_;
     cudaStream_t own_stream_ = nullptr;
     cudaStream_t stream_ = nullptr;  // the own one, or the caller's
+    bool has_bf16_ = false;
     cublasHandle_t blas_ = nullptr;
+    Lt lt_;
     void* workspace_ = nullptr;
     Memory memory_;
     std::mutex mutex_;                   // of cuBLAS and of what follows

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include "core/bf16.h"
 #include "cuda/activation.h"
 #include "cuda/kernels.h"
 #include "cuda/launch.h"
@@ -125,6 +126,46 @@ struct CopyStrided {
     }
 };
 
+/// Four elements.
+struct RoundBf16 {
+    const float* x;
+    uint16_t* y;
+    int64_t n;
+    bool aligned;
+    __device__ void operator()(int64_t quad) const {
+        const int64_t i = 4 * quad;
+        if (aligned && i + 4 <= n) {
+            const float4 v = *reinterpret_cast<const float4*>(x + i);
+            *reinterpret_cast<ushort4*>(y + i) = make_ushort4(rounded_bf16(v.x), rounded_bf16(v.y),
+                                                              rounded_bf16(v.z), rounded_bf16(v.w));
+            return;
+        }
+        for (int64_t k = i; k < i + 4 && k < n; ++k) y[k] = rounded_bf16(x[k]);
+    }
+};
+
+struct WidenBf16 {
+    const uint16_t* x;
+    float* y;
+    int64_t n;
+    bool aligned;
+    __device__ void operator()(int64_t quad) const {
+        const int64_t i = 4 * quad;
+        if (aligned && i + 4 <= n) {
+            const ushort4 v = *reinterpret_cast<const ushort4*>(x + i);
+            *reinterpret_cast<float4*>(y + i) = make_float4(widened_bf16(v.x), widened_bf16(v.y),
+                                                            widened_bf16(v.z), widened_bf16(v.w));
+            return;
+        }
+        for (int64_t k = i; k < i + 4 && k < n; ++k) y[k] = widened_bf16(x[k]);
+    }
+};
+
+bool are_aligned(const void* floats, const void* halves) {
+    return reinterpret_cast<uintptr_t>(floats) % 16 == 0 &&
+           reinterpret_cast<uintptr_t>(halves) % 8 == 0;
+}
+
 int64_t elements(const Strided& layout) {
     int64_t n = 1;
     for (int d = 0; d < layout.dims; ++d) n *= layout.extent[d];
@@ -153,6 +194,14 @@ void where(const float* condition, const float* a, const float* b, float* y,
 void copy_strided(const void* x, void* y, const Strided& layout) {
     for_each("copy_strided", elements(layout),
              CopyStrided{static_cast<const uint32_t*>(x), static_cast<uint32_t*>(y), {layout}});
+}
+
+void round_bf16(const float* x, uint16_t* y, int64_t n) {
+    for_each("round_bf16", blocks_of(n, 4), RoundBf16{x, y, n, are_aligned(x, y)});
+}
+
+void widen_bf16(const uint16_t* x, float* y, int64_t n) {
+    for_each("widen_bf16", blocks_of(n, 4), WidenBf16{x, y, n, are_aligned(y, x)});
 }
 
 }  // namespace eggroll::cuda

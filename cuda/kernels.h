@@ -15,10 +15,11 @@ void fill_words(const NoiseStream& stream, uint64_t first, uint32_t* out, int64_
 void fill_normal(const NoiseStream& stream, uint64_t first, float* out, int64_t n);
 
 // linear.cu
-int64_t packed_size(int64_t outputs, int64_t inputs, int64_t rows);
-void pack(const float* w, int64_t outputs, int64_t inputs, float* packed);
+Precision precision(Precision wanted);
+int64_t packed_size(int64_t outputs, int64_t inputs, int64_t rows, Precision precision);
+void pack(const float* w, int64_t outputs, int64_t inputs, Precision precision, float* packed);
 void product(const float* x, const float* w, float* y, int64_t rows, int64_t inputs,
-             int64_t outputs);
+             int64_t outputs, Precision precision);
 void linear(const LinearArgs& args);
 
 // parameter.cu
@@ -32,6 +33,8 @@ void unary(Unary kind, const float* x, float* y, int64_t n);
 void binary(Binary kind, const float* a, const float* b, float* y, const Strided& layout);
 void where(const float* condition, const float* a, const float* b, float* y, const Strided& layout);
 void copy_strided(const void* x, void* y, const Strided& layout);
+void round_bf16(const float* x, uint16_t* y, int64_t n);
+void widen_bf16(const uint16_t* x, float* y, int64_t n);
 
 // reduce.cu
 void reduce(Reduce kind, const float* x, float* y, int64_t outer, int64_t n, int64_t inner);

@@ -19,8 +19,14 @@ std::string described(const Tensor& x) {
            (x.is_per_member() ? ", " + to_string(x.part_shape()) + " each member" : "");
 }
 
+Tensor in_floats(const Tensor& x) {
+    return x.dtype() == Dtype::bf16 ? x.to(Dtype::f32) : x;
+}
+
 /// `rows` is the part of y that the target must match: all of it, or all but the classes.
-Tensor per_member_loss(const char* name, detail::Loss kind, const Tensor& y, const Tensor& target) {
+Tensor per_member_loss(const char* name, detail::Loss kind, const Tensor& given,
+                       const Tensor& given_target) {
+    const Tensor y = in_floats(given), target = in_floats(given_target);
     const bool labels = kind != detail::Loss::mse;
     Shape rows = y.part_shape();
     const bool has_classes = !rows.empty();

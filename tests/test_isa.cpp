@@ -87,7 +87,8 @@ Forward forward(const Backend& kernels, const LayerCase& of, int rank, bool shar
             .outputs = of.outputs};
         if (shared) {
             base.resize(static_cast<size_t>(of.batch * of.outputs));
-            kernels.product(args.x, args.w.value, base.data(), of.batch, of.inputs, of.outputs);
+            kernels.product(args.x, args.w.value, base.data(), of.batch, of.inputs, of.outputs,
+                            Precision::f32);
             args.base = base.data();
         }
         kernels.linear(args);

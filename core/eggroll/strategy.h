@@ -4,6 +4,7 @@
 #include <eggroll/module.h>
 #include <eggroll/objective.h>
 #include <eggroll/optimizer.h>
+#include <eggroll/precision.h>
 #include <eggroll/schedule.h>
 
 #include <concepts>
@@ -43,6 +44,8 @@ struct Options {
     /// for every further pass, of weights and biases used by `linear`; 0: none. The bits are the
     /// same. A Population or Member that is held on to holds that of its generation.
     int64_t factor_cache_bytes = int64_t{8} << 20;
+    /// Of the members' products with weights; a model called by itself computes in float32.
+    Precision precision = Precision::f32;
 };
 
 /// What a generation was like, in terms of the raw fitness; non-finite members are left out.

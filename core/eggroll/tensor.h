@@ -21,14 +21,21 @@ struct TensorAccess;
 
 using Shape = std::vector<int64_t>;
 
-enum class Dtype { f32, i32 };
+/// | | bytes | made by | used by |
+/// |---|---|---|---|
+/// | f32 | 4 | most things | all operations |
+/// | i32 | 4 | `from_ints` | labels and ids |
+/// | bf16 | 2 | `to(Dtype::bf16)`, `linear` of a population under Precision::bf16 on a GPU | all
+/// operations: `linear` takes it as it is under that precision, all else as the same numbers in
+/// f32 |
+enum class Dtype { f32, i32, bf16 };
 
 /// "(3,4)"; "()" for a scalar.
 EGGROLL_API std::string to_string(const Shape& shape);
 /// Product of the extents; 1 for a scalar. Throws Error when an extent is negative or it overflows.
 EGGROLL_API int64_t element_count(const Shape& shape);
 
-/// A dense row-major array of float (or int32, for labels and ids) on one device.
+/// A dense row-major array of float, bfloat16, or int32 (for labels and ids) on one device.
 ///
 /// Copying shares the storage, `clone()` copies it. A tensor is either *shared* (all members of a
 /// population see the same values) or *per-member*: its leading axis then counts members, and every
@@ -46,8 +53,8 @@ public:
     static Tensor from_ints(const Shape& shape, std::span<const int32_t> values);
     static Tensor from_ints(const Shape& shape, std::initializer_list<int32_t> values);
 
-    /// A tensor of memory that is already there and is not copied: dense, row-major, aligned to 4
-    /// bytes, of `device`. It stays the caller's and must last as long as a tensor shares it,
+    /// A tensor of memory that is already there and is not copied: dense, row-major, aligned to its
+    /// elements, of `device`. It stays the caller's and must last as long as a tensor shares it,
     /// unless there is a `release`: that is called once, when the last tensor is gone or a
     /// parameter in it moves to another device, and after all that was started with the memory is
     /// done (on a GPU this waits for current_stream(device)). It must not throw and may run on any
@@ -94,6 +101,9 @@ public:
     Tensor clone() const;
     /// This tensor if it already lives on `device`, else a copy there.
     Tensor to(Device device) const;
+    /// This tensor if it already holds that type, else its values as f32 or, rounded to the nearest
+    /// with ties to even, as bf16. Throws Error for int32.
+    Tensor to(Dtype dtype) const;
     /// Copies the values of `source` (same shape and element type, any device) into this storage.
     void assign(const Tensor& source);
 
