@@ -143,12 +143,12 @@ Context::Context(int device) : device_(device) {
     stream_ = own_stream_;
     memory_.begin(stream_);
     EGGROLL_CUDA_CHECK(cublasCreate(&blas_));
-    lt_.begin(kWorkspaceBytes);
     int major = 0;
     EGGROLL_CUDA_CHECK(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
     has_bf16_ = major >= 8;
     workspace_ = memory_.allocate(kWorkspaceBytes);
     attach_blas();
+    lt_.begin(workspace_, kWorkspaceBytes, stream_, has_bf16_);
     EGGROLL_CUDA_CHECK(cublasSetMathMode(blas_, CUBLAS_PEDANTIC_MATH));
     EGGROLL_CUDA_CHECK(cudaSetDevice(before));
 }

@@ -5,12 +5,16 @@
 
 #include <eggroll/error.h>
 
-#include <algorithm>
+#include <cmath>
 #include <string>
 
 namespace eggroll::cuda {
 
 namespace {
+
+/// Extents of a product that is asked for its relu, and bytes of a matrix of float.
+constexpr int64_t kProbe = 32;
+constexpr size_t kProbeBytes = kProbe * kProbe * sizeof(float);
 
 /// Largest power of two up to 256 that divides the address.
 uint32_t alignment_of(const void* memory) {
@@ -63,9 +67,35 @@ Lt::~Lt() {
     end();
 }
 
-void Lt::begin(size_t workspace_bytes) {
-    workspace_bytes_ = workspace_bytes;
+void Lt::begin(void* workspace, size_t bytes, cudaStream_t stream, bool bf16) {
     EGGROLL_CUDA_CHECK(cublasLtCreate(&handle_));
+    auto* memory = static_cast<char*>(workspace);
+    workspace_bytes_ = bytes - 3 * kProbeBytes;
+    char* rest = memory + 3 * kProbeBytes;
+    relu_keeps_nan_ = keeps_nan(Precision::f32, memory, rest, stream) &&
+                      (!bf16 || keeps_nan(Precision::bf16, memory, rest, stream));
+    workspace_bytes_ = bytes;
+}
+
+bool Lt::keeps_nan(Precision precision, char* memory, void* workspace, cudaStream_t stream) {
+    const Product product{.x = memory,
+                          .w = memory + kProbeBytes,
+                          .y = memory + 2 * kProbeBytes,
+                          .rows = kProbe,
+                          .inputs = kProbe,
+                          .outputs = kProbe,
+                          .precision = precision,
+                          .bf16_y = precision == Precision::bf16,
+                          .relu = true};
+    if (!find(product)) return true;  // never asked for
+    // All ones are a NaN of either type, and two bfloat16 of them one of float.
+    EGGROLL_CUDA_CHECK(cudaMemsetAsync(memory, 0xff, kProbeBytes, stream));
+    EGGROLL_CUDA_CHECK(cudaMemsetAsync(memory + kProbeBytes, 0, 2 * kProbeBytes, stream));
+    multiply(product, workspace, stream);
+    float y = 0;
+    EGGROLL_CUDA_CHECK(cudaMemcpyAsync(&y, product.y, sizeof(y), cudaMemcpyDeviceToHost, stream));
+    EGGROLL_CUDA_CHECK(cudaStreamSynchronize(stream));
+    return std::isnan(y);
 }
 
 void Lt::end() noexcept {

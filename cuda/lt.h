@@ -37,11 +37,14 @@ public:
     Lt(const Lt&) = delete;
     Lt& operator=(const Lt&) = delete;
 
-    void begin(size_t workspace_bytes);
+    /// Uses the workspace and waits for the stream. bf16: the device takes it.
+    void begin(void* workspace, size_t bytes, cudaStream_t stream, bool bf16);
     void end() noexcept;
 
     /// Whether cuBLASLt has an algorithm for it.
-    bool takes(const Product& product) { return find(product).has_value(); }
+    bool takes(const Product& product) {
+        return (!product.relu || relu_keeps_nan_) && find(product).has_value();
+    }
     /// Throws Error when it has none.
     void multiply(const Product& product, void* workspace, cudaStream_t stream);
 
@@ -53,7 +56,11 @@ private:
     /// The first that the library proposes: the same for the same library and GPU. Asked for once.
     const Algorithm& find(const Product& product);
 
+    /// Whether a NaN passes its relu, as it passes ours: that is not documented.
+    bool keeps_nan(Precision precision, char* memory, void* workspace, cudaStream_t stream);
+
     cublasLtHandle_t handle_ = nullptr;
+    bool relu_keeps_nan_ = true;
     size_t workspace_bytes_ = 0;
     std::map<Key, Algorithm> known_;
 };

@@ -81,16 +81,20 @@ __global__ void __launch_bounds__(kThreads) perturb_kernel(Launch launch) {
     __syncthreads();
     if (count <= 0) return;
     const float scale = block.sigma / sqrtf(static_cast<float>(K));
-    float t[kRows][K], sign[kRows];
+    float t[kRows][K] = {}, sign[kRows];
+#pragma unroll 1
+    for (int w = first_warp; w < first_warp + warps; ++w) {
+#pragma unroll
+        for (int r = 0; r < kRows; ++r) {
+#pragma unroll
+            for (int k = 0; k < K; ++k) t[r][k] += parts[w][r][k];
+        }
+    }
 #pragma unroll
     for (int r = 0; r < kRows; ++r) {
         sign[r] = rows.sign_of(first + r);
 #pragma unroll
-        for (int k = 0; k < K; ++k) {
-            float sum = 0;
-            for (int w = 0; w < warps; ++w) sum += parts[first_warp + w][r][k];
-            t[r][k] = sign[r] * (scale * sum);
-        }
+        for (int k = 0; k < K; ++k) t[r][k] *= sign[r] * scale;
     }
     const NoiseStream bias_stream = stream_of(block, a.b_parameter, pair);
     for (int64_t o = start; o < a.outputs; o += stride) {

@@ -26,11 +26,13 @@ COUNTED = {
     "project<4, yes, 2>": "rank 4, a pair of members of batch 1",
     "expand<1, yes>": "rank 1",
     "expand<4, yes>": "rank 4",
+    "perturb<1, 2>": "rank 1, a pair of members of batch 1: first B and x, then A, ε and y",
+    "perturb<4, 2>": "rank 4",
     "update<8, no>": "tiles of 128 x 128",
     "update<4, no>": "tiles of 64 x 64",
 }
 
-SOURCES = ["noise", "linear", "update"]
+SOURCES = ["noise", "project", "expand", "perturb", "update"]
 DISASSEMBLER = "nvidia-cuda-nvdisasm"  # of PyPI; newer ones read older code
 
 

@@ -239,13 +239,13 @@ const std::vector<PrecisionCase>& precision_cases() {
         {{16, 24, 12}, Act::relu, 2, 1, 5, false, true, false},
         {{16, 24, 12}, Act::relu, 2, 2, 4, true, true, true},
         {{9, 15, 4}, Act::silu, 2, 2, 4, true, true, true},
-        {{2052, 1030, 3}, Act::relu, 1, 1, 2, true, true, false},
+        {{2052, 12, 3}, Act::relu, 1, 1, 2, true, true, false},
     };
     return cases;
 }
 
-/// The largest deviation from the double reference, in units of the bound.
-double excess(const PrecisionCase& c, Precision precision) {
+/// The largest deviation from the double reference, in units of the bound for `judged`.
+double excess(const PrecisionCase& c, Precision precision, Precision judged) {
     const NetworkCase of{.name = "",
                          .widths = c.widths,
                          .act = c.act,
@@ -289,7 +289,7 @@ double excess(const PrecisionCase& c, Precision precision) {
                     const ref::MemberParameter& w = weights[next++];
                     const ref::MemberParameter* b = c.bias ? &weights[next++] : nullptr;
                     const bool last = l + 2 == c.widths.size();
-                    row = layer(precision, row, w, b, c.rank, last ? Act::none : c.act);
+                    row = layer(judged, row, w, b, c.rank, last ? Act::none : c.act);
                 }
                 want.insert(want.end(), row.begin(), row.end());
             }
@@ -337,7 +337,12 @@ TEST_CASE("cuda: members in every precision, within the roundings it names") {
         for (size_t i = 0; i < precision_cases().size(); ++i) {
             CAPTURE(static_cast<int>(precision));
             CAPTURE(i);
-            CHECK(excess(precision_cases()[i], on_cuda() ? precision : Precision::f32) <= 1);
+            const PrecisionCase& of = precision_cases()[i];
+            CHECK(excess(of, precision, on_cuda() ? precision : Precision::f32) <= 1);
+            // What bfloat16 leaves out is above the bound of float32, if that is not of a long sum.
+            if (on_cuda() && precision == Precision::bf16 && of.widths[0] < 100) {
+                CHECK(excess(of, precision, Precision::f32) > 1);
+            }
         }
     }
 }
