@@ -8,18 +8,22 @@ namespace eggroll::cuda {
 
 namespace {
 
-/// Rows of a pair that a thread walks over with the same noise.
-constexpr int64_t kExpandRows = 32;
+/// Rows of a pair that a thread walks over with the same noise: at least so many, and more as long
+/// as there are threads for several rounds of the largest GPU.
+constexpr int64_t kLeastRows = 32;
+constexpr int64_t kEnoughThreads = int64_t{1} << 20;
 
 struct Slab {
     ExpandArgs of;
     int k0;
     bool finish;  // the last slab: bias, bias noise and activation
-    int64_t quads, row_chunks;
-    int64_t items;  // pairs × row_chunks × quads
+    int64_t quads;
+    int64_t rows;        // of a thread
+    int64_t row_chunks;  // of a pair
+    int64_t items;       // pairs × row_chunks × quads
 };
 
-/// A thread takes four columns of up to kExpandRows rows of a pair. K 0: no factors.
+/// A thread takes four columns of some rows of a pair. K 0: no factors.
 template <int K, bool kWhole>
 __global__ void __launch_bounds__(kThreads) expand_kernel(Slab slab) {
     const ExpandArgs& a = slab.of;
@@ -29,8 +33,8 @@ __global__ void __launch_bounds__(kThreads) expand_kernel(Slab slab) {
         const int64_t slot = item / slab.quads / slab.row_chunks;
         const int64_t o = 4 * quad, left = a.outputs - o;
         const PairRows::Range own = a.rows.range(slot);
-        const int64_t begin = own.first + chunk * kExpandRows;
-        const int64_t end = begin + kExpandRows < own.end ? begin + kExpandRows : own.end;
+        const int64_t begin = own.first + chunk * slab.rows;
+        const int64_t end = begin + slab.rows < own.end ? begin + slab.rows : own.end;
         const GenerationBlock& block = *a.rows.members.block;
         const int64_t pair = a.rows.first_pair() + slot;
 
@@ -81,10 +85,14 @@ __global__ void __launch_bounds__(kThreads) expand_kernel(Slab slab) {
 template <int K, bool kWhole>
 void expand_slab(const ExpandArgs& args, int k0, bool finish) {
     const int64_t quads = blocks_of(args.outputs, 4);
-    const int64_t row_chunks = blocks_of(args.rows.most_rows(), kExpandRows);
-    const int64_t items = args.rows.pairs() * row_chunks * quads;
+    const int64_t pair_rows = args.rows.most_rows(), threads = args.rows.pairs() * quads;
+    int64_t rows = kLeastRows;
+    while (rows < pair_rows && threads * blocks_of(pair_rows, 2 * rows) >= kEnoughThreads)
+        rows *= 2;
+    const int64_t row_chunks = blocks_of(pair_rows, rows);
+    const int64_t items = threads * row_chunks;
     launch("expand", expand_kernel<K, kWhole>, grid_of(items), dim3(kThreads),
-           Slab{args, k0, finish, quads, row_chunks, items});
+           Slab{args, k0, finish, quads, rows, row_chunks, items});
 }
 
 }  // namespace

@@ -21,46 +21,46 @@ __device__ inline float warp_sum(float v) {
     return v;
 }
 
-/// A warp takes up to kRows rows of a pair.
-template <int K, bool kWhole, int kRows>
-__global__ void __launch_bounds__(kThreads) project_kernel(Slab slab) {
-    const ProjectArgs& a = slab.of;
-    const int lane = static_cast<int>(threadIdx.x) % kWarp;
-    const int64_t item = (static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x) / kWarp;
-    if (item >= slab.items) return;
-    const int64_t slot = item / slab.row_chunks, chunk = item % slab.row_chunks;
-    const int64_t batch = a.rows.batch;
+/// Rows of a warp, or of a block, of a pair: first.. of x, `count` of them.
+struct RowRange {
+    int64_t first, count;
+};
+__device__ inline RowRange rows_at(const ProjectArgs& a, int64_t slot, int64_t begin,
+                                   int64_t most) {
     const PairRows::Range own = a.rows.range(slot);
-    const int64_t end = a.shared_x ? batch : own.end;
-    const int64_t first = (a.shared_x ? 0 : own.first) + chunk * kRows;
-    const int64_t count = end - first < kRows ? end - first : kRows;
-    if (count <= 0) return;
-    const GenerationBlock& block = *a.rows.members.block;
-    const NoiseStream stream = stream_of(block, a.parameter, a.rows.first_pair() + slot);
+    const int64_t end = a.shared_x ? a.rows.batch : own.end;
+    const int64_t first = (a.shared_x ? 0 : own.first) + begin;
+    return {first, end - first < most ? end - first : most};
+}
 
-    float sums[kRows][K] = {};
-    for (int64_t i = 4 * lane; i < a.inputs; i += 4 * kWarp) {
-        float b[4][K];
-        draw_rows<K, kWhole>(stream, 0, i, a.rank, slab.k0, b);
-#pragma unroll
-        for (int r = 0; r < kRows; ++r) {
-            if (r >= count) break;
-            const float4 v = a.x.quad((first + r) * a.inputs + i, a.inputs - i);
-#pragma unroll
-            for (int k = 0; k < K; ++k) {
-                sums[r][k] = fmaf(v.x, b[0][k], sums[r][k]);
-                // Past the last input v is 0 and the noise some finite number.
-                sums[r][k] = fmaf(v.y, b[1][k], sums[r][k]);
-                sums[r][k] = fmaf(v.z, b[2][k], sums[r][k]);
-                sums[r][k] = fmaf(v.w, b[3][k], sums[r][k]);
-            }
-        }
-    }
-    const float scale = block.sigma / sqrtf(static_cast<float>(a.rank));
-    float* t = a.t + ((a.shared_x ? slot * batch : 0) + first) * a.rank + slab.k0;
+/// Adds four columns of rows of x times those of B.
+template <int K, int kRows>
+__device__ inline void add_quad(const ProjectArgs& a, const RowRange& rows, int64_t i,
+                                const float (&b)[4][K], float (&sums)[kRows][K]) {
 #pragma unroll
     for (int r = 0; r < kRows; ++r) {
-        if (r >= count) break;
+        if (r >= rows.count) break;
+        const float4 v = a.x.quad((rows.first + r) * a.inputs + i, a.inputs - i);
+#pragma unroll
+        for (int k = 0; k < K; ++k) {
+            sums[r][k] = fmaf(v.x, b[0][k], sums[r][k]);
+            // Past the last input v is 0 and the noise some finite number.
+            sums[r][k] = fmaf(v.y, b[1][k], sums[r][k]);
+            sums[r][k] = fmaf(v.z, b[2][k], sums[r][k]);
+            sums[r][k] = fmaf(v.w, b[3][k], sums[r][k]);
+        }
+    }
+}
+
+template <int K, int kRows>
+__device__ inline void put(const Slab& slab, int64_t slot, const RowRange& rows, int lane,
+                           const float (&sums)[kRows][K]) {
+    const ProjectArgs& a = slab.of;
+    const float scale = a.rows.members.block->sigma / sqrtf(static_cast<float>(a.rank));
+    float* t = a.t + ((a.shared_x ? slot * a.rows.batch : 0) + rows.first) * a.rank + slab.k0;
+#pragma unroll
+    for (int r = 0; r < kRows; ++r) {
+        if (r >= rows.count) break;
 #pragma unroll
         for (int k = 0; k < K; ++k) {
             const float sum = warp_sum(sums[r][k]);
@@ -69,23 +69,81 @@ __global__ void __launch_bounds__(kThreads) project_kernel(Slab slab) {
     }
 }
 
+/// A warp takes all rows of a pair, at most kRows.
+template <int K, bool kWhole, int kRows>
+__global__ void __launch_bounds__(kThreads) project_kernel(Slab slab) {
+    const ProjectArgs& a = slab.of;
+    const int lane = static_cast<int>(threadIdx.x) % kWarp;
+    const int64_t slot = (static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x) / kWarp;
+    if (slot >= slab.items) return;
+    const RowRange rows = rows_at(a, slot, 0, kRows);
+    const NoiseStream stream =
+        stream_of(*a.rows.members.block, a.parameter, a.rows.first_pair() + slot);
+    float sums[kRows][K] = {};
+    for (int64_t i = 4 * lane; i < a.inputs; i += 4 * kWarp) {
+        float b[4][K];
+        draw_rows<K, kWhole>(stream, 0, i, a.rank, slab.k0, b);
+        add_quad(a, rows, i, b, sums);
+    }
+    put(slab, slot, rows, lane, sums);
+}
+
+constexpr int kWarps = kThreads / kWarp;
+constexpr int kWarpRows = 8;
+constexpr int kBlockRows = kWarps * kWarpRows;
+
+/// A block takes up to kBlockRows rows of a pair and draws B for all of them, 4 * kThreads rows of
+/// it at a time. The order of the sums is that of project_kernel.
+template <int K, bool kWhole>
+__global__ void __launch_bounds__(kThreads) project_tile_kernel(Slab slab) {
+    __shared__ float4 tile[K][kThreads];
+    const ProjectArgs& a = slab.of;
+    const int thread = static_cast<int>(threadIdx.x), lane = thread % kWarp;
+    const int64_t slot = blockIdx.x / slab.row_chunks, chunk = blockIdx.x % slab.row_chunks;
+    const RowRange rows =
+        rows_at(a, slot, chunk * kBlockRows + thread / kWarp * kWarpRows, kWarpRows);
+    if (rows_at(a, slot, chunk * kBlockRows, 1).count <= 0) return;  // all of the block
+    const NoiseStream stream =
+        stream_of(*a.rows.members.block, a.parameter, a.rows.first_pair() + slot);
+    float sums[kWarpRows][K] = {};
+    for (int64_t begin = 0; begin < a.inputs; begin += 4 * kThreads) {
+        float b[4][K];
+        if (begin + 4 * thread < a.inputs) {
+            draw_rows<K, kWhole>(stream, 0, begin + 4 * thread, a.rank, slab.k0, b);
+#pragma unroll
+            for (int k = 0; k < K; ++k) {
+                tile[k][thread] = make_float4(b[0][k], b[1][k], b[2][k], b[3][k]);
+            }
+        }
+        __syncthreads();
+        for (int quad = lane; quad < kThreads && begin + 4 * quad < a.inputs; quad += kWarp) {
+#pragma unroll
+            for (int k = 0; k < K; ++k) {
+                const float4 v = tile[k][quad];
+                b[0][k] = v.x, b[1][k] = v.y, b[2][k] = v.z, b[3][k] = v.w;
+            }
+            add_quad(a, rows, begin + 4 * quad, b, sums);
+        }
+        __syncthreads();
+    }
+    put(slab, slot, rows, lane, sums);
+}
+
 template <int K, bool kWhole>
 void project_slab(const ProjectArgs& args, int k0) {
     const int64_t pair_rows = args.shared_x ? args.rows.batch : args.rows.most_rows();
-    const auto run = [&](auto kernel, int64_t rows) {
-        const int64_t row_chunks = blocks_of(pair_rows, rows);
-        const int64_t items = args.rows.pairs() * row_chunks;
-        launch("project", kernel, dim3(static_cast<unsigned>(blocks_of(items * kWarp, kThreads))),
-               dim3(kThreads), Slab{args, k0, row_chunks, items});
-    };
-    constexpr int kMostRows = K <= 2 ? 32 : 8;
-    if (pair_rows <= 2) {
-        run(project_kernel<K, kWhole, 2>, 2);
-    } else if (pair_rows <= 8 || kMostRows == 8) {
-        run(project_kernel<K, kWhole, 8>, 8);
-    } else {
-        run(project_kernel<K, kWhole, kMostRows>, kMostRows);
+    const int64_t pairs = args.rows.pairs();
+    if (pair_rows > kWarpRows) {
+        const int64_t row_chunks = blocks_of(pair_rows, kBlockRows);
+        launch("project", project_tile_kernel<K, kWhole>,
+               dim3(static_cast<unsigned>(pairs * row_chunks)), dim3(kThreads),
+               Slab{args, k0, row_chunks, pairs * row_chunks});
+        return;
     }
+    launch("project",
+           pair_rows <= 2 ? project_kernel<K, kWhole, 2> : project_kernel<K, kWhole, kWarpRows>,
+           dim3(static_cast<unsigned>(blocks_of(pairs * kWarp, kThreads))), dim3(kThreads),
+           Slab{args, k0, 1, pairs});
 }
 
 }  // namespace
