@@ -157,7 +157,8 @@ Tensor perturbed(const Tensor& b, const View& view) {
     return y;
 }
 
-Tensor add(const Tensor& x, const Tensor& b, const View& view) {
+Tensor add(const Tensor& given, const Tensor& b, const View& view) {
+    const Tensor x = require_floats("add", given, "x");
     require_parameter("add", b, "parameter");
     require_members("add", x, view);
     if (b.shape() != Shape{last_extent("add", x)}) {
