@@ -21,7 +21,7 @@ struct Case {
 
 struct Settings {
     bool shared = false, plain = true;
-    std::string objective = "none", device = "cpu";
+    std::string objective = "none", device = "cpu", precision = "f32";
     float sigma = 0.02f, lr = 0.05f;
     Repeats repeats{.at_least_ms = 50};
 };
@@ -29,6 +29,12 @@ struct Settings {
 std::string name_of(const Case& c) {
     return c.work + " " + c.arch + " pop " + std::to_string(c.pop_size) + " batch " +
            std::to_string(c.batch) + " rank " + std::to_string(c.rank);
+}
+
+Precision precision_of(const Settings& settings) {
+    return settings.precision == "bf16"   ? Precision::bf16
+           : settings.precision == "tf32" ? Precision::tf32
+                                          : Precision::f32;
 }
 
 /// A fitness that costs next to nothing: the mean of each member's first outputs.
@@ -56,8 +62,11 @@ public:
         : forward_(c.work == "forward"),
           cross_entropy_(settings.objective == "cross_entropy"),
           x_(x),
-          es_(model,
-              {.pop_size = c.pop_size, .sigma = settings.sigma, .lr = settings.lr, .rank = c.rank}),
+          es_(model, {.pop_size = c.pop_size,
+                      .sigma = settings.sigma,
+                      .lr = settings.lr,
+                      .rank = c.rank,
+                      .precision = precision_of(settings)}),
           no_update_(static_cast<size_t>(c.pop_size), std::numeric_limits<float>::quiet_NaN()),
           objective_(loss::cross_entropy(
               make_labels(outputs, c.pop_size, c.batch, settings.shared).to(x.device()))) {}
@@ -123,7 +132,8 @@ void run(const Case& c, const Settings& settings) {
     std::unique_ptr<PlainForward> plain;
     if (settings.plain) {
         plain_model = model.clone();
-        plain = std::make_unique<PlainForward>(*plain_model, x, c.pop_size, widths.back());
+        plain = std::make_unique<PlainForward>(*plain_model, x, c.pop_size, widths.back(),
+                                               precision_of(settings));
         plain->choose(widths);
         sides.push_back({.timed = [&] { plain->run(); }, .finish = [&] { finish_work(device); }});
     }
@@ -142,6 +152,7 @@ void run(const Case& c, const Settings& settings) {
         .add("shared", settings.shared)
         .add("objective", c.work == "step" ? settings.objective : "none")
         .add("device", settings.device)
+        .add("compute", settings.precision == "f32" ? "fp32" : settings.precision)
         .add("threads", num_threads())
         .add("repeat", settings.repeats.count)
         .add(timings[0])
@@ -180,6 +191,8 @@ int main(int argc, char** argv) {
     app.add_flag("--shared", settings.shared, "one input for all members");
     app.add_option("--device", settings.device, "where model and inputs are")
         ->check(CLI::IsMember({"cpu", "cuda"}));
+    app.add_option("--precision", settings.precision, "of the products, ours and plain")
+        ->check(CLI::IsMember({"f32", "tf32", "bf16"}));
     app.add_flag_callback(
         "--same-process", [] { isolate_cases(false); },
         "no process of its own for a case: for tools that watch one");

@@ -17,6 +17,14 @@ using detail::TensorAccess;
 
 namespace {
 
+detail::ParameterTable unperturbed(const nn::Module& model) {
+    std::vector<detail::TableEntry> entries;
+    for (const Parameter& parameter : model.parameters()) {
+        entries.push_back({.parameter = parameter});
+    }
+    return detail::ParameterTable(std::move(entries));
+}
+
 int64_t parse_extent(const std::string& text, const std::string& arch) {
     int64_t value = 0;
     const char* end = text.data() + text.size();
@@ -128,12 +136,16 @@ void PlainProduct::run() {
 }
 
 PlainForward::PlainForward(const nn::Module& model, const Tensor& x, int64_t pop_size,
-                           int64_t outputs)
+                           int64_t outputs, Precision precision)
     : model_(model),
       x_(without_members(x).reshape({-1, x.dim(-1)})),
       y_(Tensor::zeros({x.is_per_member() ? x_.dim(0) : pop_size * x_.dim(0), outputs},
                        x.device())),
-      repeated_(!x.is_per_member()) {}
+      repeated_(!x.is_per_member()),
+      table_(unperturbed(model)),
+      scope_(table_, generation_, true) {
+    scope_.precision = precision;
+}
 
 Tensor PlainForward::rows(const Tensor& of, int64_t first, int64_t count) const {
     return TensorAccess::with_shape(
@@ -150,17 +162,25 @@ void PlainForward::set_block(int64_t block) {
     block_x_ = concat(std::vector<Tensor>(static_cast<size_t>(copies), x_), 0);
 }
 
+Tensor PlainForward::apply(const Tensor& x) const {
+    if (scope_.precision == Precision::f32) return model_(x);
+    const int64_t count = x.dim(0);
+    const Tensor y = model_.forward(per_member(x.reshape({count, 1, -1})),
+                                    detail::ViewAccess::make(scope_, 0, count));
+    return without_members(y).reshape({count, -1}).to(Dtype::f32);
+}
+
 void PlainForward::run() {
     if (block_ == 0) {
         y_ = Tensor();  // its memory serves again
-        y_ = model_(x_);
+        y_ = apply(x_);
         return;
     }
     const int64_t total = y_.dim(0), blocks = (total + block_ - 1) / block_;
     const auto run_block = [&](int64_t index) {
         const int64_t first = index * block_, count = std::min(block_, total - first);
         const Tensor x = repeated_ ? rows(block_x_, 0, count) : rows(x_, first, count);
-        rows(y_, first, count).assign(model_(x));
+        rows(y_, first, count).assign(apply(x));
     };
     in_parallel(blocks, run_block, x_.device());
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include "core/scope.h"
+
 #include <eggroll/eggroll.h>
 
 #include <cstdint>
@@ -55,7 +57,8 @@ private:
 /// or in blocks, whichever `choose` finds faster. A shared input stands for P times its rows.
 class PlainForward {
 public:
-    PlainForward(const nn::Module& model, const Tensor& x, int64_t pop_size, int64_t outputs);
+    PlainForward(const nn::Module& model, const Tensor& x, int64_t pop_size, int64_t outputs,
+                 Precision precision = Precision::f32);
 
     /// Times each form once and keeps the fastest that `most_bytes` of activations allow.
     void choose(const std::vector<int64_t>& widths, int64_t most_bytes = int64_t{512} << 20);
@@ -69,12 +72,18 @@ public:
 private:
     void set_block(int64_t block);
     Tensor rows(const Tensor& of, int64_t first, int64_t count) const;
+    /// y (rows,O) of x (rows,I). Other precisions than float32 are those of members: each row is
+    /// one, and nothing is perturbed.
+    Tensor apply(const Tensor& x) const;
 
     const nn::Module& model_;
     Tensor x_, y_;  // x (rows,I), y (P·B,O)
     int64_t block_ = 0;
     Tensor block_x_;  // of a shared input: as many copies as fit a block
     bool repeated_;
+    detail::ParameterTable table_;
+    detail::GenerationBlock generation_;
+    detail::Scope scope_;  // copies of W in its precision, made once
 };
 
 }  // namespace eggroll::bench
