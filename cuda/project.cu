@@ -69,9 +69,11 @@ __device__ inline void put(const Slab& slab, int64_t slot, const RowRange& rows,
     }
 }
 
-/// A warp takes all rows of a pair, at most kRows.
+/// A warp takes all rows of a pair, at most kRows. Three blocks to a multiprocessor of the
+/// one that the compiler would fit four of, with sums in memory.
 template <int K, bool kWhole, int kRows>
-__global__ void __launch_bounds__(kThreads) project_kernel(Slab slab) {
+__global__ void __launch_bounds__(kThreads, K == 2 && kRows == 8 ? 3 : 0)
+    project_kernel(Slab slab) {
     const ProjectArgs& a = slab.of;
     const int lane = static_cast<int>(threadIdx.x) % kWarp;
     const int64_t slot = (static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x) / kWarp;
