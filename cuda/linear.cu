@@ -24,10 +24,9 @@ Product product_of(const LinearArgs& args, int64_t members) {
             .bf16_y = bf16};
 }
 
-/// cuBLASLt's gelu is the approximation by tanh, and ours is not. What its relu makes of a NaN is not
-/// documented: a member's must not vanish in a population of full precision.
-bool is_epilogue(Act act, bool nan_may_vanish) {
-    return act == Act::none || (act == Act::relu && nan_may_vanish);
+/// cuBLASLt's gelu is the approximation by tanh, and ours is not.
+bool is_epilogue(Act act) {
+    return act == Act::none || act == Act::relu;
 }
 
 void perturbed(const LinearArgs& args) {
@@ -41,8 +40,7 @@ void perturbed(const LinearArgs& args) {
     if (!args.shared_x) {
         product.add = true;
         product.relu = args.act == Act::relu;
-        noise_first = is_epilogue(args.act, args.precision != Precision::f32) &&
-                      current().takes(product);
+        noise_first = is_epilogue(args.act) && current().takes(product);
         // More rows would be drawn for several times; a higher rank does not fit into registers.
         if (noise_first && rank > 0 && rank <= kSlab && rows.most_rows() <= kPerturbRows) {
             perturb({.rows = rows,
@@ -124,7 +122,7 @@ void unperturbed(const LinearArgs& args) {
     if (args.base != nullptr) return finish_rows(args, source_of(args.base, false, args.outputs));
     const bool bf16 = args.precision == Precision::bf16;
     Product product = product_of(args, 1);
-    if (is_epilogue(args.act, true)) {
+    if (is_epilogue(args.act)) {
         // Beside bfloat16 cuBLASLt takes a bias of bfloat16 only.
         const ScratchOf<uint16_t> rounded(bf16 && args.b.value != nullptr ? args.outputs : 0);
         product.relu = args.act == Act::relu;
