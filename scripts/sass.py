@@ -28,8 +28,9 @@ COUNTED = {
     "expand<4, yes>": "rank 4",
     "perturb<1, 2>": "rank 1, a pair of members of batch 1: first B and x, then A, ε and y",
     "perturb<4, 2>": "rank 4",
-    "update<8, no>": "tiles of 128 x 128",
-    "update<4, no>": "tiles of 64 x 64",
+    "update<8, 1>": "tiles of 128 x 128, rank 1",
+    "update<8, 4>": "tiles of 128 x 128, rank 4",
+    "update<4, 0>": "tiles of 64 x 64",
 }
 
 SOURCES = ["noise", "project", "expand", "perturb", "update"]
