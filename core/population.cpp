@@ -112,6 +112,11 @@ Tensor Strategy::forward(const Generation& generation, const Tensor& x) const {
     evaluate(generation, x, [&](int64_t first, const Tensor& y) {
         {
             const std::scoped_lock lock(mutex);
+            if (y.device() != Device::cpu() && y.members() == options.pop_size &&
+                TensorAccess::is_sole_owner(y)) {
+                all = y;  // nobody else's, and complete
+                return;
+            }
             if (!all.is_per_member()) {
                 Shape shape = y.shape();
                 shape[0] = options.pop_size;

@@ -245,8 +245,8 @@ std::shared_ptr<Generation> Strategy::require_told(const Tensor& fitness) const 
                     std::to_string(options.pop_size));
     }
     if (fitness.dtype() != Dtype::f32) {
-        throw Error("[tell] the fitness " + to_string(fitness.shape()) +
-                    " holds int32, not float32");
+        throw Error("[tell] the fitness " + to_string(fitness.shape()) + " holds " +
+                    name_of(fitness.dtype()) + ", not float32");
     }
     if (const Device where = device(); where != open_->run.device()) {
         throw Error("[tell] generation " + std::to_string(completed) + " was asked for on " +
@@ -258,6 +258,7 @@ std::shared_ptr<Generation> Strategy::require_told(const Tensor& fitness) const 
 
 Report Strategy::tell(const Tensor& fitness) {
     const std::shared_ptr<Generation> open = require_told(fitness);
+    if (!known_) wait();  // the statistics are about to be another generation's
     const Telling guard(telling_);
     try {
         submit(*open, fitness);
@@ -272,6 +273,7 @@ Report Strategy::tell(const Tensor& fitness) {
 
 void Strategy::enqueue_tell(const Tensor& fitness) {
     const std::shared_ptr<Generation> open = require_told(fitness);
+    if (!known_ && !optimizer_->on_device()) wait();  // as it will have to
     const Telling guard(telling_);
     try {
         submit(*open, fitness);
@@ -284,6 +286,14 @@ void Strategy::enqueue_tell(const Tensor& fitness) {
 }
 
 void Strategy::reopen(Generation& open) {
+    if (!known_) {
+        last_.generation = -1;  // its statistics are overwritten
+        try {
+            learn();
+        } catch (const Error&) {
+            // Of an earlier generation, or of this one, which is taken back.
+        }
+    }
     if (!open_) return;  // an earlier one had failed
     open.block.updates = updates_;
     TensorAccess::backend(run_).begin(open.backend_run(), open.block, known_);

@@ -114,7 +114,7 @@ void Storage::let_go() noexcept {
     try {
         backend->synchronize();  // nothing started earlier uses it any more
     } catch (const Error&) {
-        // The next synchronisation says so again.
+        // A kernel has failed, or a step is being captured: then the capture fails.
     }
     release();
 }
@@ -128,12 +128,19 @@ void Storage::require_movable(const char* caller, Device target) const {
 
 void Storage::move_to(Device target) {
     if (target == device) return;
+    // From one GPU to another by way of the host.
+    if (device != Device::cpu() && target != Device::cpu()) move_to(Device::cpu());
     const detail::Backend& to = detail::backend_of(target);
     void* moved = to.allocate(bytes());
-    if (target.kind() == Device::Kind::cpu) {
-        backend->copy_to_host(moved, memory, bytes());
-    } else {
-        to.copy_from_host(moved, memory, bytes());
+    try {
+        if (target == Device::cpu()) {
+            backend->copy_to_host(moved, memory, bytes());
+        } else {
+            to.copy_from_host(moved, memory, bytes());
+        }
+    } catch (...) {
+        to.release(moved, bytes());
+        throw;
     }
     let_go();
     backend = &to;

@@ -145,11 +145,9 @@ const eggroll::detail::Backend& eggroll::detail::cuda_backend(int device) {
 }
 
 eggroll::detail::Reach eggroll::detail::reach_of(const void* memory) {
+    if (!cuda::in_use_by_process()) return {};  // no tensor of a device can have been asked for
     cudaPointerAttributes found{};
-    if (cudaPointerGetAttributes(&found, memory) != cudaSuccess) {
-        cudaGetLastError();  // takes the error off: without a device all memory is the host's
-        return {};
-    }
+    EGGROLL_CUDA_CHECK(cudaPointerGetAttributes(&found, memory));
     switch (found.type) {
         case cudaMemoryTypeDevice:
             return {.host = false, .device = found.device};

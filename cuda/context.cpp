@@ -17,6 +17,9 @@ thread_local Context* in_use = nullptr;
 /// With it, and one stream, cuBLAS gives the same bits in every run.
 constexpr size_t kWorkspaceBytes = size_t{32} << 20;
 
+/// Set when a device has come into use.
+std::atomic<bool> any_context = false;
+
 /// Set when the process has come to its end and the contexts are gone.
 bool gone = false;
 
@@ -63,6 +66,21 @@ void require_kernels(int device) {
                 EGGROLL_CUDA_ARCHITECTURES + "\": " + cudaGetErrorString(status));
 }
 
+/// The thread's device is another one to the end of the scope, however that is left.
+class CurrentDevice {
+public:
+    explicit CurrentDevice(int device) {
+        EGGROLL_CUDA_CHECK(cudaGetDevice(&before_));
+        EGGROLL_CUDA_CHECK(cudaSetDevice(device));
+    }
+    ~CurrentDevice() { cudaSetDevice(before_); }
+    CurrentDevice(const CurrentDevice&) = delete;
+    CurrentDevice& operator=(const CurrentDevice&) = delete;
+
+private:
+    int before_ = 0;
+};
+
 class Event {
 public:
     Event() { EGGROLL_CUDA_CHECK(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming)); }
@@ -103,6 +121,10 @@ bool is_of_kernel(cudaError_t status) {
     }
 }
 
+bool in_use_by_process() {
+    return any_context;
+}
+
 std::string why_no_device(cudaError_t status, int driver, int runtime) {
     const auto version = [](int v) {
         return std::to_string(v / 1000) + "." + std::to_string(v % 1000 / 10);
@@ -135,9 +157,7 @@ Context::Context(int device) : device_(device) {
         no_device("index " + std::to_string(device) + " is not among the " + std::to_string(count) +
                   " there are");
     }
-    int before = 0;
-    EGGROLL_CUDA_CHECK(cudaGetDevice(&before));
-    EGGROLL_CUDA_CHECK(cudaSetDevice(device));
+    const CurrentDevice scope(device);
     require_kernels(device);
     EGGROLL_CUDA_CHECK(cudaStreamCreateWithFlags(&own_stream_, cudaStreamNonBlocking));
     stream_ = own_stream_;
@@ -150,7 +170,7 @@ Context::Context(int device) : device_(device) {
     attach_blas();
     lt_.begin(workspace_, kWorkspaceBytes, stream_, has_bf16_);
     EGGROLL_CUDA_CHECK(cublasSetMathMode(blas_, CUBLAS_PEDANTIC_MATH));
-    EGGROLL_CUDA_CHECK(cudaSetDevice(before));
+    any_context = true;
 }
 
 /// At the end of a process the driver may be gone already; what it says is not heard.
@@ -212,15 +232,21 @@ void Context::launched(const char* kernel) {
     }
 }
 
+void Context::refuse_to_wait() {
+    throw Error(
+        "[cuda] the host cannot wait for a value while a step is captured: the model or the "
+        "objective reads a tensor of the device or makes one from host values");
+}
+
 void Context::synchronize() {
     if (recording_) {
-        throw Error(
-            "[cuda] the host cannot wait for a value while a step is captured: the model or "
-            "the objective reads a tensor of the device or makes one from host values");
+        waited_while_recording_ = true;
+        refuse_to_wait();
     }
     ++waits_;
     const cudaError_t status = cudaStreamSynchronize(stream_);
-    if (status != cudaSuccess) kernel_failed(status);
+    if (is_of_kernel(status)) kernel_failed(status);
+    EGGROLL_CUDA_CHECK(status);
     const std::scoped_lock lock(mutex_);
     launched_.clear();
 }

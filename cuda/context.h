@@ -53,6 +53,8 @@ public:
     void synchronize();
     /// Throws the Error that says so, for a status that a kernel left behind.
     [[noreturn]] void kernel_failed(cudaError_t status);
+    /// Throws the Error for a wait while work is recorded.
+    [[noreturn]] static void refuse_to_wait();
     /// How often the host has waited.
     int64_t waits() const { return waits_; }
 
@@ -75,7 +77,8 @@ private:
     Memory memory_;
     std::mutex mutex_;                   // of cuBLAS and of what follows
     std::vector<const char*> launched_;  // since the last synchronisation, each kernel once
-    bool recording_ = false;
+    std::atomic<bool> recording_{false};
+    std::atomic<bool> waited_while_recording_{false};
     std::atomic<int64_t> waits_{0};
 };
 
@@ -97,6 +100,9 @@ private:
 
 /// Whether any call may return this for a kernel that was started before it.
 bool is_of_kernel(cudaError_t status);
+
+/// Whether any device has come into use; until then the driver is left alone.
+bool in_use_by_process();
 
 /// What cudaGetDeviceCount means that failed so; versions as cudaDriverGetVersion gives them, 0:
 /// none.

@@ -7,7 +7,8 @@
 
 struct eggroll::detail::Recording {
     cudaGraphExec_t graph = nullptr;
-    cuda::Memory::Kept memory;
+    cuda::Memory::Kept memory;  // its own
+    cuda::Memory::Kept held;    // of others, released while it was recorded
     std::vector<const char*> kernels;
 };
 
@@ -39,30 +40,39 @@ using Graph = std::unique_ptr<std::remove_pointer_t<cudaGraph_t>, GraphDeleter>;
 
 Recording* Context::record(void (*body)(void*), void* context) {
     synchronize();  // memory that earlier work uses may then be given back
+    // The legacy default stream cannot be captured, and one that waits for it may not be.
+    const cudaStream_t stream_before = stream_;
+    use_stream(nullptr);
     auto made = std::make_unique<Recording>();
     const OtherStream other;
-    memory_.begin_recording(made->memory, other.get());
+    memory_.begin_recording(made->memory, made->held, other.get());
     const auto end = [&] {
         recording_ = false;
         cudaGraph_t captured = nullptr;
         const cudaError_t status = cudaStreamEndCapture(stream_, &captured);
         memory_.end_recording();
+        const std::scoped_lock lock(mutex_);
         made->kernels.swap(launched_);
         launched_.clear();
         return std::make_pair(Graph(captured), status);
     };
     try {
         EGGROLL_CUDA_CHECK(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeRelaxed));
+        waited_while_recording_ = false;
         recording_ = true;
         body(context);
         const auto [graph, status] = end();
+        if (waited_while_recording_) refuse_to_wait();  // and somebody has kept it to himself
         EGGROLL_CUDA_CHECK(status);
         EGGROLL_CUDA_CHECK(cudaGraphInstantiate(&made->graph, graph.get(), 0));
+        use_stream(stream_before);
     } catch (...) {
         if (recording_) end();
         memory_.end_recording();
         cudaGetLastError();  // a capture that was broken off leaves one
         memory_.end_of(made->memory);
+        memory_.end_of(made->held);
+        use_stream(stream_before);
         throw;
     }
     return made.release();
@@ -77,6 +87,7 @@ void Context::forget(Recording* recording) noexcept {
     cudaStreamSynchronize(stream_);
     cudaGraphExecDestroy(recording->graph);
     memory_.end_of(recording->memory);
+    memory_.end_of(recording->held);
     delete recording;
 }
 

@@ -73,6 +73,7 @@ void Lt::begin(void* workspace, size_t bytes, cudaStream_t stream, bool bf16) {
     workspace_bytes_ = bytes - 3 * kProbeBytes;
     char* rest = memory + 3 * kProbeBytes;
     relu_keeps_nan_ = keeps_nan(Precision::f32, memory, rest, stream) &&
+                      keeps_nan(Precision::tf32, memory, rest, stream) &&
                       (!bf16 || keeps_nan(Precision::bf16, memory, rest, stream));
     workspace_bytes_ = bytes;
 }

@@ -15,9 +15,10 @@ std::string mebibytes(size_t bytes) {
     return std::to_string((bytes + (size_t{1} << 20) - 1) >> 20) + " MiB";
 }
 
-void copy_by(void* to, const void* from, size_t bytes, cudaMemcpyKind kind) {
+/// Page-locked and managed memory may be on either side: the addresses tell.
+void copy_by_address(void* to, const void* from, size_t bytes) {
     if (bytes == 0) return;
-    EGGROLL_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, kind, current().stream()));
+    EGGROLL_CUDA_CHECK(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, current().stream()));
 }
 
 }  // namespace
@@ -70,7 +71,8 @@ void Memory::release(void* memory, size_t bytes) noexcept {
     in_use_ -= size;
     const auto found = of_recordings_.find(memory);
     try {
-        (found != of_recordings_.end() ? *found->second : kept_)[size].push_back(memory);
+        Kept& others = held_ != nullptr ? *held_ : kept_;
+        (found != of_recordings_.end() ? *found->second : others)[size].push_back(memory);
     } catch (...) {
         cudaFreeAsync(memory, order());
     }
@@ -89,9 +91,10 @@ void Memory::trim() noexcept {
     give_back(kept_);
 }
 
-void Memory::begin_recording(Kept& own, cudaStream_t other) {
+void Memory::begin_recording(Kept& own, Kept& held, cudaStream_t other) {
     const std::scoped_lock lock(mutex_);
     recording_ = &own;
+    held_ = &held;
     other_ = other;
 }
 
@@ -100,6 +103,7 @@ void Memory::end_recording() {
     if (recording_ == nullptr) return;
     cudaStreamSynchronize(other_);  // its memory is there for the stream
     recording_ = nullptr;
+    held_ = nullptr;
     other_ = nullptr;
 }
 
@@ -110,17 +114,17 @@ void Memory::end_of(Kept& own) noexcept {
 }
 
 void copy_from_host(void* to, const void* from, size_t bytes) {
-    copy_by(to, from, bytes, cudaMemcpyHostToDevice);
+    copy_by_address(to, from, bytes);
     current().synchronize();
 }
 
 void copy_to_host(void* to, const void* from, size_t bytes) {
-    copy_by(to, from, bytes, cudaMemcpyDeviceToHost);
+    copy_by_address(to, from, bytes);
     current().synchronize();
 }
 
 void copy(void* to, const void* from, size_t bytes) {
-    copy_by(to, from, bytes, cudaMemcpyDeviceToDevice);
+    copy_by_address(to, from, bytes);
 }
 
 void* allocate(size_t bytes) {

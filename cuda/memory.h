@@ -36,8 +36,9 @@ public:
     void trim() noexcept;
 
     /// From here to `end_recording` memory is taken for the recording alone and goes back to
-    /// `own`, through another stream than the one that is captured.
-    void begin_recording(Kept& own, cudaStream_t other);
+    /// `own`, through another stream than the one that is captured. Other memory that is released
+    /// meanwhile, which the recording may read, goes to `held`.
+    void begin_recording(Kept& own, Kept& held, cudaStream_t other);
     void end_recording();
     /// Gives back what a recording kept; what is still in use of it is as any other memory.
     void end_of(Kept& own) noexcept;
@@ -53,6 +54,7 @@ private:
     std::mutex mutex_;
     Kept kept_;
     Kept* recording_ = nullptr;
+    Kept* held_ = nullptr;
     std::map<void*, Kept*> of_recordings_;
     size_t in_use_ = 0;
     std::atomic<int64_t> requests_{0};

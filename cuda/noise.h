@@ -90,9 +90,4 @@ __device__ inline void store_quad(float* y, float4 v, int64_t left, bool aligned
     if (left > 3) y[3] = v.w;
 }
 
-/// Whether every row of a (rows,n) array can be read by fours.
-inline bool in_quads(const void* x, int64_t n) {
-    return n % 4 == 0 && reinterpret_cast<uintptr_t>(x) % 16 == 0;
-}
-
 }  // namespace eggroll::cuda

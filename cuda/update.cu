@@ -250,7 +250,8 @@ void update_matrix(MatrixArgs args) {
     const int64_t across = blocks_of(args.cols, kTile), down = blocks_of(args.rows, kTile);
     const int64_t panels = blocks_of(args.streams, args.panel), n = args.size();
     const int64_t of_panel = args.chains_per_panel();
-    const int64_t at_once = std::min(panels, kChainFloats / (of_panel * n));
+    constexpr int64_t kGridZ = 65535;
+    const int64_t at_once = std::min({panels, kChainFloats / (of_panel * n), kGridZ});
     const dim3 threads(kTileThreads);
     const dim3 grid(static_cast<unsigned>(across), static_cast<unsigned>(down));
     if (across * down >= kEnoughTiles || at_once < 2) {

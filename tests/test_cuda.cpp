@@ -322,3 +322,84 @@ TEST_CASE("cuda: a step waits once and takes no memory after the first") {
         es.wait();
     }
 }
+
+TEST_CASE("cuda: a NaN passes relu in every precision") {
+    if (!on_cuda()) return;
+    for (const Precision precision : {Precision::f32, Precision::tf32, Precision::bf16}) {
+        CAPTURE(static_cast<int>(precision));
+        nn::Sequential model =
+            here(nn::Sequential(nn::Linear(64, 64), nn::ReLU(), nn::Linear(64, 64), nn::ReLU()));
+        Tensor x = random_tensor({4, 64});
+        set(x, 64, std::numeric_limits<float>::quiet_NaN());  // in the second row
+        Eggroll es(model, {.pop_size = 8, .precision = precision});
+        const std::vector<float> y = host(
+            es.ask().forward(per_member(concat(std::vector<Tensor>(8, x.reshape({1, 4, 64})), 0))));
+        for (size_t i = 0; i < y.size(); ++i) {
+            CHECK(std::isnan(y[i]) == (i / 64 % 4 == 1));
+        }
+    }
+}
+
+TEST_CASE("cuda: a recording keeps what was let go while it was made, in any stream") {
+    if (!on_cuda()) return;
+    const Device device = test_device();
+    cudaStream_t own = nullptr;
+    REQUIRE(cudaStreamCreate(&own) == cudaSuccess);
+    for (void* stream : {static_cast<void*>(nullptr), static_cast<void*>(own),
+                         static_cast<void*>(cudaStreamLegacy)}) {
+        const StreamScope scope(device, stream);
+        nn::Linear model = here(nn::Linear(4, 3)), plain = here(nn::Linear(4, 3));
+        Eggroll es(model, {.pop_size = 8, .sigma = 0.1f}),
+            calm(plain, {.pop_size = 8, .sigma = 0.1f});
+        const Tensor x = random_tensor({5, 4});
+        // Each call reads what the one before has left, and lets go of it.
+        const auto target = std::make_shared<Tensor>(random_tensor({5, 3}, 1));
+        const Objective fickle(
+            "fickle",
+            [target](const Tensor& y, const Tensor&) {
+                const Tensor last = *target;
+                *target = last * 1.0f;
+                return -mse(y, last);
+            },
+            Tensor());
+        CapturedStep captured = es.capture(x, fickle);
+        for (int t = 0; t < 3; ++t) {
+            const Tensor other = full({5, 3}, 7.0f), another = full({5, 3}, 8.0f);
+            const Report got = captured.step();
+            const Report want = calm.step(x, loss::mse(random_tensor({5, 3}, 1)));
+            CHECK(got.mean == want.mean);
+        }
+        CHECK((bits(model) == bits(plain)));
+        // Memory that must be waited for before it is given back cannot be let go in a recording.
+        std::vector<float> unused(15);
+        const auto memory = std::make_shared<BackendArray<float>>(detail::cuda_backend(0), unused);
+        const Objective careless(
+            "careless",
+            [memory](const Tensor& y, const Tensor&) {
+                return -mse(y, Tensor::from_blob(memory->data(), {5, 3}, Device::cuda(), Dtype::f32,
+                                                 [memory] {}));
+            },
+            Tensor());
+        CHECK(error_of([&] { es.capture(x, careless); }).find("captured") != std::string::npos);
+        captured.step();
+        synchronize(device);
+    }
+    REQUIRE(cudaStreamDestroy(own) == cudaSuccess);
+}
+
+TEST_CASE("cuda: page-locked memory is of both sides") {
+    if (!on_cuda()) return;
+    float* memory = nullptr;
+    REQUIRE(cudaMallocHost(reinterpret_cast<void**>(&memory), 64 * sizeof(float)) == cudaSuccess);
+    for (int i = 0; i < 64; ++i) memory[i] = static_cast<float>(i);
+    {
+        const Tensor there = Tensor::from_blob(memory, {64}, Device::cuda());
+        const Tensor here = Tensor::from_blob(memory, {64}, Device::cpu());
+        const std::vector<float> want = host(here);
+        CHECK(host(there) == want);
+        CHECK(host(there.clone()) == want);
+        CHECK(host(here.to(Device::cuda()) + there) == host(here + here));
+        synchronize(Device::cuda());
+    }
+    REQUIRE(cudaFreeHost(memory) == cudaSuccess);
+}

@@ -174,8 +174,10 @@ public:
     Report wait();
     /// Records `step(x, objective)` to be replayed: on a GPU as a graph. Values written into x, the
     /// objective's target or the parameters in place are seen by the next replay; lr, sigma, seed
-    /// and generation are those of the strategy then. Throws Error when model, objective or
-    /// optimizer need the host, or while a generation is open.
+    /// and generation are those of the strategy then. Other tensors of the device that the model or
+    /// the objective read must stay where they are, and no other thread may use the device
+    /// meanwhile. Throws Error when model, objective or optimizer need the host, or while a
+    /// generation is open.
     CapturedStep capture(const Tensor& x, const Objective& objective);
 
     /// As given; lr and sigma set later do not show here.

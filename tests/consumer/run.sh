@@ -16,11 +16,14 @@ cd "$work"
 # build FOLDER SOURCES CMAKE-ARGUMENTS...
 # Unoptimised: quick to compile, and no template vanishes by inlining, so any clash would show.
 build() {
+    configure "$@"
+    cmake --build "$1" --parallel "$(nproc)"
+}
+configure() {
     cmake -S "$2" -B "$1" -DCMAKE_BUILD_TYPE=Debug "${@:3}" >"$1.log" || {
         cat "$1.log"
         return 1
     }
-    cmake --build "$1" --parallel "$(nproc)"
 }
 
 # install BUILD: into ./prefix
@@ -72,7 +75,10 @@ case $way in
         fi
         ;;
     add_subdirectory | fetch_content)
-        build program "$consumer" -DEGGROLL_FROM="$way" -DEGGROLL_SOURCE="$source" -DEGGROLL_CUDA=OFF
+        from=(program "$consumer" -DEGGROLL_FROM="$way" -DEGGROLL_SOURCE="$source" -DEGGROLL_CUDA=OFF)
+        # From there on the two are the same.
+        [[ $way == add_subdirectory ]] || { configure "${from[@]}" && exit; }
+        build "${from[@]}"
         ;;
     *)
         echo "run.sh: unknown way $way" >&2
