@@ -36,6 +36,7 @@ std::vector<uint16_t> bits_of(const Tensor& x) {
     REQUIRE(x.dtype() == Dtype::bf16);
     const Tensor there = x.to(Device::cpu());
     std::vector<uint16_t> bits(static_cast<size_t>(x.size()));
+    if (bits.empty()) return bits;
     std::memcpy(bits.data(), TensorAccess::raw(there), bits.size() * sizeof(uint16_t));
     return bits;
 }
