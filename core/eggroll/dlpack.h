@@ -14,8 +14,8 @@ namespace eggroll {
 
 /// A tensor of the memory that `managed` describes; its deleter is called once, when the last
 /// tensor is gone, as the `release` of Tensor::from_blob is. Float32, int32 and bfloat16,
-/// dense and row-major, of the CPU or a CUDA GPU. Throws Error for everything else, and `managed` then stays
-/// the caller's.
+/// dense and row-major, of the CPU or a CUDA GPU. Throws Error for everything else, and `managed`
+/// then stays the caller's.
 EGGROLL_API Tensor from_dlpack(DLManagedTensor* managed);
 
 /// What others can read and write `x` by. It shares the memory until its deleter is called, which
