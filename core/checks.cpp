@@ -27,11 +27,15 @@ void require(const char* op, const Tensor& x, const char* what, Dtype dtype) {
     }
 }
 
+Tensor in_floats(const Tensor& x) {
+    return x.dtype() == Dtype::bf16 ? x.to(Dtype::f32) : x;
+}
+
 Tensor require_floats(const char* op, const Tensor& x, const char* what) {
     require_any(op, x, what);
-    if (x.dtype() == Dtype::bf16) return x.to(Dtype::f32);
-    require(op, x, what);
-    return x;
+    const Tensor y = in_floats(x);
+    require(op, y, what);
+    return y;
 }
 
 void require_same_device(const char* op, const Tensor& a, const Tensor& b) {

@@ -20,7 +20,9 @@ std::string label(const char* word, const Tensor& x);
 /// Not the empty tensor; of any element type.
 void require_any(const char* op, const Tensor& x, const char* what);
 void require(const char* op, const Tensor& x, const char* what, Dtype dtype = Dtype::f32);
-/// The values of a tensor of float32 or bfloat16 as float32.
+/// x, or its values in float32 where it holds bfloat16.
+Tensor in_floats(const Tensor& x);
+/// The same of a tensor that holds float32 or bfloat16.
 Tensor require_floats(const char* op, const Tensor& x, const char* what);
 void require_same_device(const char* op, const Tensor& a, const Tensor& b);
 /// A per-member x has as many members as the view.

@@ -30,7 +30,7 @@ namespace {
 /// x, or the same numbers in float32 where it holds bfloat16: elements are moved by 4 bytes.
 Tensor in_words(const char* op, const Tensor& x, const char* what) {
     require_any(op, x, what);
-    return x.dtype() == Dtype::bf16 ? x.to(Dtype::f32) : x;
+    return detail::in_floats(x);
 }
 
 /// A dense tensor of that shape, read from x with those strides (in elements).

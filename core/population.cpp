@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Evaluating the members of an open generation: all at once in chunks, or one alone.
+#include "core/checks.h"
 #include "core/perturbation.h"
 #include "core/strategy.h"
 
@@ -26,11 +27,6 @@ void for_chunks(const Backend& backend, int64_t pop_size, int64_t chunk, const F
                            c.body(first, std::min(c.chunk, c.pop_size - first));
                        },
                        &context);
-}
-
-/// The outputs that others see: float32 where a layer made bfloat16.
-Tensor in_floats(const Tensor& y) {
-    return y.dtype() == Dtype::bf16 ? y.to(Dtype::f32) : y;
 }
 
 /// What a model returned for a range of members, marked even if no perturbed parameter was met.

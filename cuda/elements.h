@@ -4,6 +4,7 @@
 // Activations, float or bfloat16, by fours: a block of noise is four normals, and four bfloat16 of
 // each thread of a warp are 256 bytes in a row, whole sectors as with float.
 
+#include "core/bf16.h"
 #include "cuda/noise.h"
 
 #include <cuda_bf16.h>
@@ -25,13 +26,9 @@ struct Source {
             return make_float4(__uint_as_float(v.x << 16), __uint_as_float(v.x & 0xffff0000u),
                                __uint_as_float(v.y << 16), __uint_as_float(v.y & 0xffff0000u));
         }
-        return make_float4(widened(x[0]), left > 1 ? widened(x[1]) : 0.0f,
-                           left > 2 ? widened(x[2]) : 0.0f, left > 3 ? widened(x[3]) : 0.0f);
-    }
-
-private:
-    __device__ static float widened(uint16_t v) {
-        return __uint_as_float(static_cast<uint32_t>(v) << 16);
+        return make_float4(widened_bf16(x[0]), left > 1 ? widened_bf16(x[1]) : 0.0f,
+                           left > 2 ? widened_bf16(x[2]) : 0.0f,
+                           left > 3 ? widened_bf16(x[3]) : 0.0f);
     }
 };
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <eggroll/loss.h>
 
-#include "core/storage.h"
+#include "core/checks.h"
 
 #include <eggroll/ops.h>
 
@@ -9,6 +9,7 @@
 
 namespace eggroll {
 
+using detail::in_floats;
 using detail::TensorAccess;
 
 namespace {
@@ -17,10 +18,6 @@ namespace {
 std::string described(const Tensor& x) {
     return to_string(x.shape()) +
            (x.is_per_member() ? ", " + to_string(x.part_shape()) + " each member" : "");
-}
-
-Tensor in_floats(const Tensor& x) {
-    return x.dtype() == Dtype::bf16 ? x.to(Dtype::f32) : x;
 }
 
 /// `rows` is the part of y that the target must match: all of it, or all but the classes.
