@@ -61,22 +61,16 @@ std::shared_ptr<Capture> Strategy::capture(const Tensor& x, const Objective& obj
 
 void Strategy::enqueue(Capture& capture) {
     const std::shared_ptr<Generation> open = begin_step();
-    try {
-        if (places() != capture.places) {
-            throw Error(
-                "[CapturedStep] the parameters have moved since the capture: capture again");
-        }
-        if (capture.recording == nullptr) {
-            enqueue_tell(fitness(*open, capture.x, capture.objective));
-        } else {
-            capture.backend->replay(capture.recording);
-            known_ = false;
-            close();
-        }
-    } catch (...) {
-        abandon();
-        throw;
+    const StepGuard guard(*this);
+    if (places() != capture.places) {
+        throw Error("[CapturedStep] the parameters have moved since the capture: capture again");
     }
+    if (capture.recording == nullptr) {
+        return enqueue_tell(fitness(*open, capture.x, capture.objective));
+    }
+    capture.backend->replay(capture.recording);
+    known_ = false;
+    close();
 }
 
 namespace {

@@ -10,18 +10,6 @@ namespace eggroll {
 
 namespace {
 
-/// Closes a step's generation when it is left by an exception.
-class StepGuard {
-public:
-    explicit StepGuard(detail::Strategy& strategy) : strategy_(strategy) {}
-    ~StepGuard() { strategy_.abandon(); }
-    StepGuard(const StepGuard&) = delete;
-    StepGuard& operator=(const StepGuard&) = delete;
-
-private:
-    detail::Strategy& strategy_;
-};
-
 /// A finite double stays finite: a fitness beyond the range of float is as good as its largest.
 float to_float(double value) {
     constexpr double kLargest = std::numeric_limits<float>::max();
@@ -55,19 +43,19 @@ detail::Strategy& Eggroll::strategy() const {
 
 Report Eggroll::step(const Tensor& x, const Objective& objective) {
     const auto open = strategy().begin_step();
-    const StepGuard guard(*strategy_);
+    const detail::StepGuard guard(*strategy_);
     return strategy_->tell(strategy_->fitness(*open, x, objective));
 }
 
 Report Eggroll::step_batched(const Tensor& x, const BatchedFitness& fitness) {
     const auto open = strategy().begin_step();
-    const StepGuard guard(*strategy_);
+    const detail::StepGuard guard(*strategy_);
     return strategy_->tell(fitness(strategy_->forward(*open, x)));
 }
 
 Report Eggroll::step_members(const std::function<double(const Member&)>& fitness) {
     const auto open = strategy().begin_step();
-    const StepGuard guard(*strategy_);
+    const detail::StepGuard guard(*strategy_);
     std::vector<float> values(static_cast<size_t>(options().pop_size));
     const auto evaluate = [&](int64_t i) {
         values[static_cast<size_t>(i)] = to_float(fitness(Member(open, i)));
@@ -96,7 +84,7 @@ Tensor Eggroll::to_fitness(const std::vector<double>& values) {
 
 void Eggroll::enqueue(const Tensor& x, const Objective& objective) {
     const auto open = strategy().begin_step();
-    const StepGuard guard(*strategy_);
+    const detail::StepGuard guard(*strategy_);
     strategy_->enqueue_tell(strategy_->fitness(*open, x, objective));
 }
 

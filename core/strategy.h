@@ -156,4 +156,16 @@ private:
     std::vector<std::weak_ptr<Capture>> captures_;
 };
 
+/// Closes a step's generation when it is left by an exception.
+class StepGuard {
+public:
+    explicit StepGuard(Strategy& strategy) : strategy_(strategy) {}
+    ~StepGuard() { strategy_.abandon(); }
+    StepGuard(const StepGuard&) = delete;
+    StepGuard& operator=(const StepGuard&) = delete;
+
+private:
+    Strategy& strategy_;
+};
+
 }  // namespace eggroll::detail
