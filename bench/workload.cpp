@@ -143,7 +143,7 @@ PlainForward::PlainForward(const nn::Module& model, const Tensor& x, int64_t pop
                        x.device())),
       repeated_(!x.is_per_member()),
       table_(unperturbed(model)),
-      scope_(table_, generation_, true) {
+      scope_(table_, {.block = &generation_}) {
     scope_.precision = precision;
 }
 

@@ -26,7 +26,20 @@ struct GenerationBlock {
     uint32_t generation = 0;
     float sigma = 0;
     float lr = 0;
+    uint32_t noise_generation = 0;  // that its noise streams are named by
     int64_t updates = 0;  // completed updates, for bias corrections; the one under way not counted
+};
+
+/// The laws of noise; see eggroll/noise_law.h.
+enum class LawKind { low_rank, full_rank, sign, sparse };
+struct Law {
+    LawKind kind = LawKind::low_rank;
+    int64_t entries = 0;  // sparse: of each matrix
+
+    /// Whether noise is a product of two thin matrices.
+    constexpr bool has_factors() const {
+        return kind == LawKind::low_rank || kind == LawKind::sign;
+    }
 };
 
 /// Statistics of the raw fitness over its finite members.
@@ -53,12 +66,14 @@ struct Members {
     int64_t first = 0;
     int64_t count = 0;
     bool antithetic = true;
+    bool centre_first = false;  // member 0 is the centre; not with antithetic
 
     /// Noise stream of a member: two neighbours share one when antithetic.
     constexpr int64_t pair_of(int64_t member) const { return antithetic ? member / 2 : member; }
     /// Sign its noise carries.
     constexpr float sign_of(int64_t member) const {
-        return antithetic && member % 2 == 1 ? -1.0f : 1.0f;
+        if (antithetic) return member % 2 == 1 ? -1.0f : 1.0f;
+        return centre_first && member == 0 ? 0.0f : 1.0f;
     }
 };
 
@@ -80,7 +95,9 @@ struct Operand {
     const float* value = nullptr;
     uint32_t parameter = 0;  // first word of its noise streams
     bool perturbed = false;
-    int rank = 0;  // r = min(R, O, I) of a matrix; 0 for a vector
+    int rank = 0;  // r = min(R, O, I) of a matrix with factors, else 0
+    Law law = {};  // of a matrix
+    float sigma_scale = 1;
     const KeptNoise* kept = nullptr;
 };
 
@@ -152,10 +169,12 @@ struct UpdateArgs {
     int64_t streams;       // P/2 antithetic, else P
     int64_t pop_size;
     uint32_t parameter;
-    int rank;            // of a matrix; 0: a vector of `cols` elements
+    int rank;            // of a matrix with factors; 0: `cols` independent elements, if not sparse
     int64_t rows, cols;  // O, I
     float* g;            // (O,I) or (cols)
     const KeptNoise* kept = nullptr;
+    Law law = {};
+    float sigma_scale = 1;
 };
 
 enum class Rule { sgd, momentum, adam };

@@ -7,6 +7,12 @@
 #include <algorithm>
 #include <cstdint>
 
+#ifdef __CUDACC__
+#define EGGROLL_ORDER_FN __host__ __device__ inline __attribute__((always_inline))
+#else
+#define EGGROLL_ORDER_FN inline __attribute__((always_inline))
+#endif
+
 // Everything has internal linkage: the file is compiled several times into one library with
 // different -m flags.
 
@@ -27,5 +33,42 @@ static constexpr int64_t panel_streams(int64_t rows, int64_t cols, int64_t rank,
 /// Sums over a population are formed by so many lanes, lane l taking members l, l + kLanes.. in
 /// rising order; then lane l takes up lane l + h for h = kLanes/2 .. 1.
 constexpr int kFitnessLanes = 256;
+
+/// √(n/k): sparse noise of k terms among n places has variance 1 with it.
+EGGROLL_ORDER_FN float sparse_scale(int64_t n, int64_t k) {
+#ifdef __CUDA_ARCH__
+    return __fsqrt_rn(static_cast<float>(n) / static_cast<float>(k));
+#else
+    return __builtin_sqrtf(static_cast<float>(n) / static_cast<float>(k));
+#endif
+}
+
+/// Sums of weight times normal over sparse places, formed in whole numbers: exact, so in any order.
+/// A term is rounded once, to at most 2^-40 of the largest weight.
+struct SparseSum {
+    /// `largest`: of the weights' sizes, finite; `terms`: of all sums together.
+    EGGROLL_ORDER_FN SparseSum(float largest_weight, int64_t terms) : largest(largest_weight) {
+        // A term is below 8 in units of the largest weight, and no sum may reach 2^62.
+        int bits = 59;
+        for (int64_t n = 1; n < terms && bits > 0; n *= 2) --bits;
+        if (bits > 40) bits = 40;
+        unit = static_cast<double>(int64_t{1} << bits);
+    }
+    EGGROLL_ORDER_FN int64_t whole(float weight, float normal) const {
+        const double part = static_cast<double>(weight) / static_cast<double>(largest);
+        const double whole = part * static_cast<double>(normal) * unit;
+#ifdef __CUDA_ARCH__
+        return __double2ll_rn(whole);
+#else
+        return static_cast<int64_t>(__builtin_rint(whole));
+#endif
+    }
+    EGGROLL_ORDER_FN float value(int64_t sum, float c) const {
+        const double scale = static_cast<double>(c) * static_cast<double>(largest) / unit;
+        return static_cast<float>(static_cast<double>(sum) * scale);
+    }
+    float largest;
+    double unit;
+};
 
 }  // namespace eggroll::detail

@@ -6,6 +6,8 @@
 #include <eggroll/error.h>
 #include <eggroll/noise.h>
 
+#include <algorithm>
+#include <iterator>
 #include <string>
 
 namespace eggroll {
@@ -36,6 +38,29 @@ void fill_words(const NoiseStream& stream, uint64_t first, std::span<uint32_t> o
 void fill_normal(const NoiseStream& stream, uint64_t first, std::span<float> out) {
     check_range("fill_normal", first, out.size());
     detail::cpu_backend().fill_normal(stream, first, out.data(), static_cast<int64_t>(out.size()));
+}
+
+void fill_signs(const NoiseStream& stream, uint64_t first, std::span<float> out) {
+    constexpr uint64_t kPerWord = 32;
+    constexpr uint64_t kSigns = detail::kStreamElements * kPerWord;
+    if (out.size() > kSigns || first > kSigns - out.size()) {
+        throw Error("[fill_signs] first + size is past the " + std::to_string(kSigns) +
+                    " signs of a stream: " + std::to_string(first) + " + " +
+                    std::to_string(out.size()));
+    }
+    uint32_t words[64];
+    for (uint64_t i = 0; i < out.size();) {
+        // A whole number of words at a time.
+        const uint64_t bit = (first + i) % kPerWord;
+        const uint64_t count =
+            std::min<uint64_t>(out.size() - i, std::size(words) * kPerWord - bit);
+        fill_words(stream, (first + i) / kPerWord,
+                   std::span(words).first((bit + count + kPerWord - 1) / kPerWord));
+        for (uint64_t k = 0; k < count; ++k, ++i) {
+            out[i] = detail::sign_of_bit(words[(bit + k) / kPerWord],
+                                         static_cast<uint32_t>((bit + k) % kPerWord));
+        }
+    }
 }
 
 }  // namespace eggroll

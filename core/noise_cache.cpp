@@ -17,8 +17,8 @@ struct Extent {
 };
 
 Extent extent_of(const TableEntry& entry) {
-    if (!entry.perturbed) return {};
     const NoiseShape& noise = entry.parameter.noise;
+    if (!entry.perturbed || (noise.is_matrix() && entry.rank == 0)) return {};
     if (!noise.is_matrix()) {
         const int64_t stride = round_up(entry.parameter.value.size(), kKeptPadding);
         return {.b = 0, .a = stride, .stride = stride};
@@ -37,7 +37,7 @@ NoiseCache::NoiseCache(const ParameterTable& table, int64_t streams, int64_t byt
         const Extent extent = extent_of(entry);
         floats += extent.b + extent.a;
         arrays += 2;
-        perturbed += entry.perturbed ? 1 : 0;
+        perturbed += extent.a > 0 ? 1 : 0;
     }
     const int64_t budget = bytes / static_cast<int64_t>(sizeof(float)) - arrays * kAlignment;
     const int64_t pairs = floats > 0 ? std::min(streams, budget / floats) : 0;
@@ -52,15 +52,16 @@ NoiseCache::NoiseCache(const ParameterTable& table, int64_t streams, int64_t byt
         kept_.push_back({.b = next,
                          .a = next + round_up(pairs * extent.b, kAlignment),
                          .state = state,
-                         .pairs = entry.perturbed ? pairs : 0,
+                         .pairs = extent.a > 0 ? pairs : 0,
                          .stride = extent.stride});
         next += round_up(pairs * extent.b, kAlignment) + round_up(pairs * extent.a, kAlignment);
-        state += entry.perturbed ? pairs : 0;
+        state += extent.a > 0 ? pairs : 0;
     }
 }
 
 const KeptNoise* NoiseCache::of(const TableEntry& entry) const {
-    return kept_.empty() || !entry.perturbed ? nullptr : &kept_[entry.index];
+    if (kept_.empty() || kept_[entry.index].pairs == 0) return nullptr;
+    return &kept_[entry.index];
 }
 
 }  // namespace eggroll::detail

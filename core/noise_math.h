@@ -250,4 +250,34 @@ EGGROLL_NOISE_FN uint64_t offset_of_a(int64_t inputs, int64_t rank) {
     return (static_cast<uint64_t>(inputs) * static_cast<uint64_t>(rank) + 3) / 4 * 4;
 }
 
+// --- Other laws ---------------------------------------------------------------------------------
+
+/// Signs of one block.
+inline constexpr uint64_t kBlockSigns = 128;
+
+/// Where the signs of A (O,r) begin, after those of B (I,r), on a block.
+EGGROLL_NOISE_FN uint64_t offset_of_signs(int64_t inputs, int64_t rank) {
+    return (static_cast<uint64_t>(inputs) * static_cast<uint64_t>(rank) + kBlockSigns - 1) /
+           kBlockSigns * kBlockSigns;
+}
+
+/// Sign e is bit e mod 32 of word e / 32: +1 for 0, -1 for 1.
+EGGROLL_NOISE_FN float sign_of_bit(uint32_t word, uint32_t bit) {
+    return as_float(0x3F800000u | (word >> (bit % 32) & 1u) << 31);
+}
+
+/// Where the places of sparse noise begin in its stream, two words each, on a block after the
+/// values.
+EGGROLL_NOISE_FN uint64_t offset_of_places(int64_t entries) {
+    return (static_cast<uint64_t>(entries) + 3) / 4 * 4;
+}
+
+/// The place in 0..n-1 that two words mean: floor((w0 + w1 2^32) n / 2^64).
+EGGROLL_NOISE_FN uint64_t place_of(uint32_t w0, uint32_t w1, uint64_t n) {
+    const uint64_t low = n & 0xFFFFFFFFu, high = n >> 32;
+    const uint64_t a = w0 * low, b = w1 * low, c = w0 * high, d = w1 * high;
+    const uint64_t middle = (a >> 32) + (b & 0xFFFFFFFFu) + (c & 0xFFFFFFFFu);
+    return d + (b >> 32) + (c >> 32) + (middle >> 32);
+}
+
 }  // namespace eggroll::detail

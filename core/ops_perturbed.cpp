@@ -46,6 +46,7 @@ detail::Operand vector_operand(const char* op, const Tensor& b, const View& view
         }
         operand.parameter = entry->index;
         operand.perturbed = entry->perturbed;
+        operand.sigma_scale = entry->sigma_scale;
         operand.kept = kept_noise(view, *entry);
     }
     return operand;
@@ -64,6 +65,8 @@ detail::Operand matrix_operand(const char* op, const Tensor& w, const View& view
         operand.parameter = entry->index;
         operand.perturbed = entry->perturbed;
         operand.rank = entry->rank;
+        operand.law = entry->law;
+        operand.sigma_scale = entry->sigma_scale;
         operand.kept = kept_noise(view, *entry);
     }
     return operand;

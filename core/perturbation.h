@@ -5,8 +5,8 @@
 
 namespace eggroll::detail {
 
-/// A parameter as one member sees it, on the host: W + s σ/√r A Bᵀ, or b + s σ ε.
-Tensor member_value(const TableEntry& entry, const GenerationBlock& block, bool antithetic,
-                    int64_t member);
+/// A parameter as one member of a population, whose block the host can read, sees it, on the host:
+/// W + s σ E, or b + s σ ε.
+Tensor member_value(const TableEntry& entry, const Members& population, int64_t member);
 
 }  // namespace eggroll::detail

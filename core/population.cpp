@@ -90,11 +90,11 @@ void Strategy::evaluate(const Generation& generation, const Tensor& x,
         backend.plan_chunk({.pop_size = pop_size,
                             .rows = element_count(part) / columns,
                             .widest = x.is_per_member() ? std::max(widest(), columns) : widest()});
-    Scope scope(table, *generation.backend_block(), options.antithetic);
+    Scope scope(table, members(generation.backend_block()));
     scope.input = x;
     scope.kept = kept_;
     scope.noise = &generation.noise;
-    scope.precision = options.precision;
+    scope.precision = precision_;
     for_chunks(backend, pop_size, chunk, [&](int64_t first, int64_t count) {
         const Tensor own = x.is_per_member() ? TensorAccess::member_range(x, first, count) : x;
         const View view = ViewAccess::make(scope, first, count);
@@ -149,9 +149,9 @@ Tensor Strategy::forward_member(const Generation& generation, const Tensor& x,
                     " is per-member, but one member takes an input of its own");
     }
     backend_at("Member", generation, x);
-    Scope scope(table, *generation.backend_block(), options.antithetic);
+    Scope scope(table, members(generation.backend_block()));
     scope.noise = &generation.noise;
-    scope.precision = options.precision;
+    scope.precision = precision_;
     const Tensor y = in_floats(model.forward(x, ViewAccess::make(scope, member, 1)));
     return y.is_per_member() ? TensorAccess::with_shape(y, y.part_shape(), false) : y;
 }
@@ -176,7 +176,7 @@ void Strategy::copy_member(const Generation& generation, int64_t member, nn::Mod
                 "[copy_to] the model is the one that is being trained: copy the member into a "
                 "clone");
         }
-        values.push_back(member_value(entries[i], generation.block, options.antithetic, member));
+        values.push_back(member_value(entries[i], members(&generation.block), member));
     }
     for (size_t i = 0; i < entries.size(); ++i) to[i].value.assign(values[i]);
 }

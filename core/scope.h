@@ -17,8 +17,10 @@ namespace eggroll::detail {
 struct TableEntry {
     Parameter parameter;
     uint32_t index = 0;      // position in the model's full parameters(): names its noise streams
-    bool perturbed = false;  // false: left out by the filter
-    int rank = 0;            // r = min(R, O, I) of a matrix, 0 for a vector
+    bool perturbed = false;  // false: frozen, or left out by the filter
+    int rank = 0;            // r = min(R, O, I) of a matrix with factors, else 0
+    Law law = {};            // of a matrix
+    float sigma_scale = 1;
 };
 
 /// All parameters of a strategy, found by the storage an operation is handed.
@@ -54,13 +56,12 @@ class NoiseCache;
 
 /// What a view of members stands for during one forward pass over the population.
 struct Scope {
-    Scope(const ParameterTable& parameters, const GenerationBlock& generation, bool paired)
-        : table(&parameters), block(&generation), antithetic(paired) {}
+    Scope(const ParameterTable& parameters, const Members& population)
+        : table(&parameters), members(population) {}
 
     const ParameterTable* table;
-    const GenerationBlock* block;
-    bool antithetic;
-    Tensor input;  // the pass's input; its products with weights are shared by all chunks
+    Members members;  // of which a view is a range
+    Tensor input;     // the pass's input; its products with weights are shared by all chunks
     KeptMemory* kept = nullptr;            // for what chunks share; null: none is kept
     const NoiseCache* noise = nullptr;     // null: none is kept
     Precision precision = Precision::f32;  // asked for
@@ -88,7 +89,10 @@ struct ViewAccess {
     /// count 0 for the centre.
     static Members members(const View& view) {
         if (view.is_centre()) return {};
-        return {view.scope_->block, view.first_, view.count_, view.scope_->antithetic};
+        Members range = view.scope_->members;
+        range.first = view.first_;
+        range.count = view.count_;
+        return range;
     }
     static const TableEntry* find(const View& view, const Tensor& x) {
         return view.is_centre() ? nullptr : view.scope_->table->find(x);

@@ -3,6 +3,7 @@
 // members, tell shapes their fitness, forms the ascent direction and hands it to the optimizer.
 #include "core/strategy.h"
 
+#include "core/noise_law.h"
 #include "core/noise_math.h"
 #include "core/text.h"
 
@@ -49,51 +50,117 @@ void check_options(const Options& o) {
     if (o.factor_cache_bytes < 0) {
         refuse("factor_cache_bytes", "at least 0", std::to_string(o.factor_cache_bytes));
     }
+    if (o.noise_reuse < 0) refuse("noise_reuse", "at least 0", std::to_string(o.noise_reuse));
+    if (NoiseLawAccess::is_baseline(o.noise) && o.antithetic) {
+        refuse("noise", "without a baseline with antithetic sampling, where it cancels",
+               o.noise.name());
+    }
+    for (const ParameterRule& rule : o.rules) {
+        const std::string option = "rules[\"" + rule.pattern + "\"].";
+        if (rule.rank && *rule.rank < 1) {
+            refuse(option + "rank", "at least 1", std::to_string(*rule.rank));
+        }
+        if (rule.sigma_scale && !(*rule.sigma_scale > 0.0f && std::isfinite(*rule.sigma_scale))) {
+            refuse(option + "sigma_scale", "positive and finite", number(*rule.sigma_scale));
+        }
+        if (rule.noise && NoiseLawAccess::is_baseline(*rule.noise)) {
+            refuse(option + "noise", "a law of one parameter, without a baseline",
+                   rule.noise->name());
+        }
+    }
 }
 
-/// Elements of the noise stream of one parameter.
-uint64_t stream_elements(const TableEntry& entry) {
-    const NoiseShape& noise = entry.parameter.noise;
-    if (!noise.is_matrix()) return static_cast<uint64_t>(entry.parameter.value.size());
-    return offset_of_a(noise.cols, entry.rank) +
-           static_cast<uint64_t>(noise.rows) * static_cast<uint64_t>(entry.rank);
+/// Throws Error unless there is noise for it.
+void check_parameter(const Parameter& parameter) {
+    const NoiseShape& noise = parameter.noise;
+    const auto refuse_it = [&](const std::string& why) {
+        throw Error("[Eggroll] parameter \"" + parameter.name + "\" " +
+                    to_string(parameter.value.shape()) + " must " + why);
+    };
+    if (TensorAccess::storage(parameter.value) == nullptr || parameter.value.size() == 0 ||
+        parameter.value.dtype() != Dtype::f32 || parameter.value.is_per_member() ||
+        (noise.is_matrix() && noise.rows * noise.cols != parameter.value.size())) {
+        refuse_it("hold float32 values that its noise shape fits");
+    }
+    if (parameter.rank < 0) {
+        refuse_it("have a rank of at least 0 but has " + std::to_string(parameter.rank));
+    }
+    if (!(parameter.sigma_scale > 0.0f) || !std::isfinite(parameter.sigma_scale)) {
+        refuse_it("have a positive and finite sigma_scale but has " +
+                  number(parameter.sigma_scale));
+    }
+}
+
+/// How a parameter is perturbed: as it says itself, then by the rules, then by the filter.
+TableEntry entry_for(Parameter parameter, uint32_t index, const Options& options,
+                     std::vector<bool>& used) {
+    check_parameter(parameter);
+    const NoiseShape& noise = parameter.noise;
+    int rank = parameter.rank > 0 ? parameter.rank : options.rank;
+    NoiseLaw law = options.noise;
+    bool frozen = parameter.frozen;
+    TableEntry entry;
+    entry.index = index;
+    entry.sigma_scale = parameter.sigma_scale;
+    for (size_t i = 0; i < options.rules.size(); ++i) {
+        const ParameterRule& rule = options.rules[i];
+        if (!matches(rule.pattern, parameter.name)) continue;
+        used[i] = true;
+        rank = rule.rank.value_or(rank);
+        law = rule.noise.value_or(law);
+        frozen = rule.frozen.value_or(frozen);
+        entry.sigma_scale = rule.sigma_scale.value_or(entry.sigma_scale);
+    }
+    entry.perturbed =
+        !frozen && (noise.is_matrix() || !options.freeze_vectors) &&
+        (!options.param_filter || options.param_filter(parameter.name, parameter.value));
+    auto elements = static_cast<uint64_t>(parameter.value.size());
+    if (noise.is_matrix()) {
+        entry.law = law_for(law, noise);
+        entry.rank = rank_for(entry.law, rank, noise);
+        elements = stream_elements(entry.law, entry.rank, noise);
+    }
+    if (elements > kStreamElements) {
+        throw Error("[Eggroll] parameter \"" + parameter.name + "\" " +
+                    to_string(parameter.value.shape()) +
+                    " needs more noise than one stream holds (2^34 elements)");
+    }
+    entry.parameter = std::move(parameter);
+    return entry;
 }
 
 ParameterTable select_parameters(const nn::Module& model, const Options& options) {
     std::vector<TableEntry> entries;
-    bool any = false;
+    std::vector<bool> used(options.rules.size());
     for (Parameter& parameter : model.parameters()) {
-        TableEntry entry;
-        entry.index = static_cast<uint32_t>(entries.size());
-        entry.perturbed =
-            !options.param_filter || options.param_filter(parameter.name, parameter.value);
-        const NoiseShape& noise = parameter.noise;
-        if (TensorAccess::storage(parameter.value) == nullptr || parameter.value.size() == 0 ||
-            parameter.value.dtype() != Dtype::f32 || parameter.value.is_per_member() ||
-            (noise.is_matrix() && noise.rows * noise.cols != parameter.value.size())) {
-            throw Error("[Eggroll] parameter \"" + parameter.name + "\" " +
-                        to_string(parameter.value.shape()) +
-                        " must hold float32 values that its noise shape fits");
-        }
-        if (noise.is_matrix()) {
-            entry.rank = static_cast<int>(
-                std::min({static_cast<int64_t>(options.rank), noise.rows, noise.cols}));
-        }
-        entry.parameter = std::move(parameter);
-        if (stream_elements(entry) > kStreamElements) {
-            throw Error("[Eggroll] parameter \"" + entry.parameter.name + "\" " +
-                        to_string(entry.parameter.value.shape()) +
-                        " needs more noise than one stream holds (2^34 elements)");
-        }
-        any = any || entry.perturbed;
-        entries.push_back(std::move(entry));
+        const auto index = static_cast<uint32_t>(entries.size());
+        entries.push_back(entry_for(std::move(parameter), index, options, used));
     }
     if (entries.empty()) throw Error("[Eggroll] the model has no parameters");
-    if (!any) {
-        throw Error("[Eggroll] no parameter is selected: param_filter refuses all " +
-                    std::to_string(entries.size()));
+    for (size_t i = 0; i < used.size(); ++i) {
+        if (used[i]) continue;
+        std::string names;
+        for (const TableEntry& entry : entries) names += " \"" + entry.parameter.name + "\"";
+        throw Error("[Options] rules[\"" + options.rules[i].pattern +
+                    "\"] matches none of the parameters" + names);
+    }
+    if (std::none_of(entries.begin(), entries.end(),
+                     [](const TableEntry& entry) { return entry.perturbed; })) {
+        throw Error(
+            "[Eggroll] no parameter is selected: param_filter, rules or freeze_vectors "
+            "leave out all " +
+            std::to_string(entries.size()));
     }
     return ParameterTable(std::move(entries));
+}
+
+/// bfloat16 is for the default law alone.
+Precision precision_for(const Options& options, const ParameterTable& table) {
+    const auto plain = [](const TableEntry& entry) {
+        return !entry.perturbed || entry.law.kind == LawKind::low_rank;
+    };
+    const bool all = std::all_of(table.entries().begin(), table.entries().end(), plain);
+    return all ? options.precision : std::min(options.precision, Precision::tf32);
 }
 
 Report report_of(const FitnessStats& stats, int64_t generation, double seconds) {
@@ -119,6 +186,7 @@ Strategy::Strategy(nn::Module& trained, Options given)
       optimizer_(options.optimizer ? options.optimizer : optim::sgd()) {
     check_options(options);
     table = select_parameters(model, options);
+    precision_ = precision_for(options, table);
     for (const TableEntry& entry : table.entries()) {
         Tensor value = entry.parameter.value;
         TensorAccess::storage(value)->written = true;  // trained weights are not drawn anew
@@ -180,6 +248,14 @@ float Strategy::scheduled(const char* name, float base, const Schedule& schedule
     return value;
 }
 
+Members Strategy::members(const GenerationBlock* block) const {
+    return {.block = block,
+            .first = 0,
+            .count = options.pop_size,
+            .antithetic = options.antithetic,
+            .centre_first = NoiseLawAccess::is_baseline(options.noise)};
+}
+
 std::shared_ptr<Generation> Strategy::make_generation() {
     const Device where = device();
     if (run_.size() == 0 || run_.device() != where) {
@@ -210,6 +286,8 @@ std::shared_ptr<Generation> Strategy::ask() {
                     .generation = static_cast<uint32_t>(completed),
                     .sigma = scheduled("sigma", sigma, options.sigma_schedule, false),
                     .lr = scheduled("lr", lr, options.lr_schedule, true),
+                    .noise_generation = static_cast<uint32_t>(
+                        options.noise_reuse == 0 ? 0 : completed / options.noise_reuse),
                     .updates = updates_};
     TensorAccess::backend(run_).begin(fresh->backend_run(), fresh->block, known_);
     return open_ = fresh;
@@ -400,7 +478,7 @@ std::vector<Tensor> Strategy::ascent_direction(const Generation& open,
         directions.emplace_back();
         if (!entry.perturbed) continue;
         const Tensor& value = entry.parameter.value;
-        const bool matrix = entry.rank > 0;
+        const bool matrix = entry.parameter.noise.is_matrix();
         Tensor g = TensorAccess::make(value.shape(), value.device());
         const Backend& backend = TensorAccess::backend(g);
         backend.update({.block = open.backend_block(),
@@ -412,7 +490,9 @@ std::vector<Tensor> Strategy::ascent_direction(const Generation& open,
                         .rows = matrix ? entry.parameter.noise.rows : 1,
                         .cols = matrix ? entry.parameter.noise.cols : value.size(),
                         .g = TensorAccess::floats(g),
-                        .kept = open.noise.of(entry)});
+                        .kept = open.noise.of(entry),
+                        .law = entry.law,
+                        .sigma_scale = entry.sigma_scale});
         backend.check_finite(open.backend_run(), failure_code(entry, Failure::direction),
                              TensorAccess::floats(g), g.size());
         directions.back() = std::move(g);

@@ -131,6 +131,8 @@ private:
     void close();
     std::vector<const void*> places() const;
     void require_closed(const char* caller) const;
+    /// The whole population; `block` is in whatever memory its reader can read.
+    Members members(const GenerationBlock* block) const;
     /// Largest extent of the activations the parameters suggest.
     int64_t widest() const;
 
@@ -150,6 +152,7 @@ private:
     Report last_{.generation = -1};                // seconds < 0: not waited for yet
     std::vector<std::vector<Tensor>> state_;       // of the optimizer, per parameter
     std::shared_ptr<const Optimizer> optimizer_;
+    Precision precision_ = Precision::f32;  // as asked for, or less coarse
     std::shared_ptr<Generation> open_;
     bool stepping_ = false;  // the open generation belongs to a step
     bool telling_ = false;

@@ -3,9 +3,10 @@
 //
 // Members are taken in groups of whole pairs. A group's noise is drawn once per pair; t = x B_j is
 // formed while the rows of x are in cache; the product with W then adds t A_jᵀ, bias, bias noise
-// and ReLU while its sums are still in registers.
+// and ReLU while its sums are still in registers. Laws of noise without factors go by themselves.
 #include "cpu/kept_noise.h"
 #include "cpu/kernels.h"
+#include "cpu/laws.h"
 #include "cpu/memory.h"
 #include "cpu/noise.h"
 #include "cpu/plan.h"
@@ -119,14 +120,16 @@ public:
         return {.t = t,
                 .at = at(slot),
                 .eps = eps(slot),
-                .eps_scale = sign * args_.members.block->sigma};
+                .eps_scale = sign * (args_.members.block->sigma * args_.b.sigma_scale)};
     }
 
     int rank() const { return rank_; }
     int64_t stride() const { return stride_; }
     /// σ/√r.
     float scale() const {
-        return rank_ > 0 ? args_.members.block->sigma / std::sqrt(static_cast<float>(rank_)) : 0.0f;
+        if (rank_ == 0) return 0.0f;
+        return args_.members.block->sigma * args_.w.sigma_scale /
+               std::sqrt(static_cast<float>(rank_));
     }
     float* bt(int64_t slot) { return bt_ + slot * rank_ * args_.inputs; }
 
@@ -137,9 +140,8 @@ private:
     void draw_factors(int64_t first, int64_t pairs, float* bt, float* at) const {
         const auto count = static_cast<uint32_t>(pairs);
         const NoiseStream stream = stream_of(*args_.members.block, args_.w.parameter, first);
-        fill_factors(stream, count, 0, args_.inputs, rank_, bt, args_.inputs);
-        fill_factors(stream, count, offset_of_a(args_.inputs, rank_), args_.outputs, rank_, at,
-                     stride_);
+        fill_factors_of(args_.w.law, stream, count, args_.inputs, args_.outputs, rank_,
+                        {.b = bt, .b_stride = args_.inputs, .a = at, .a_stride = stride_});
         pad(at, pairs * rank_);
     }
     void draw_eps(int64_t first, int64_t pairs, float* eps) const {
@@ -280,7 +282,7 @@ void perturbed_shared(const LinearArgs& args) {
                          .t = t,
                          .t_step = width,
                          .at = row.at,
-                         .rank = noise.rank(),
+                         .rank = sign == 0.0f ? 0 : noise.rank(),  // the centre
                          .relu = args.act == Act::relu,
                          .y = y,
                          .rows = batch,
@@ -360,6 +362,8 @@ void product(const float* x, const float* w, float* y, int64_t rows, int64_t inp
 void linear(const LinearArgs& args) {
     if (args.members.count == 0) {
         unperturbed(args);
+    } else if (args.w.perturbed && !args.w.law.has_factors()) {
+        linear_by_law(args);
     } else if (args.shared_x) {
         perturbed_shared(args);
     } else {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Parameters other than the weights of a linear layer, as members see them.
 #include "cpu/kernels.h"
+#include "cpu/laws.h"
 #include "cpu/memory.h"
 #include "cpu/noise.h"
 #include "cpu/streams.h"
@@ -21,12 +22,12 @@ void perturb_vector(const Members& members, const Operand& b, int64_t n, float* 
             fill_normal(stream_of(*members.block, b.parameter, pair), 0, noise.data(), n);
             drawn = pair;
         }
-        const float scale = members.sign_of(member) * members.block->sigma;
+        const float scale = members.sign_of(member) * (members.block->sigma * b.sigma_scale);
         for (int64_t i = 0; i < n; ++i) y[m * n + i] = b.value[i] + scale * noise.data()[i];
     }
 }
 
-void embedding(const Members& members, const Operand& table, int64_t, const int32_t* ids,
+void embedding(const Members& members, const Operand& table, int64_t rows, const int32_t* ids,
                bool own_ids, int64_t batch, int64_t cols, float* y) {
     const auto copy_row = [&](int64_t id, float* to) {
         std::memcpy(to, table.value + id * cols, static_cast<size_t>(cols) * sizeof(float));
@@ -35,8 +36,12 @@ void embedding(const Members& members, const Operand& table, int64_t, const int3
         for (int64_t i = 0; i < batch; ++i) copy_row(ids[i], y + i * cols);
         return;
     }
+    if (table.law.kind != LawKind::low_rank) {
+        return embedding_by_law(members, table, rows, ids, own_ids, batch, cols, y);
+    }
     const int rank = table.rank;
-    const float scale = members.block->sigma / std::sqrt(static_cast<float>(rank));
+    const float scale =
+        members.block->sigma * table.sigma_scale / std::sqrt(static_cast<float>(rank));
     Scratch b(cols * rank), a(rank);
     int64_t drawn = -1;
     for (int64_t m = 0; m < members.count; ++m) {

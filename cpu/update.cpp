@@ -9,6 +9,7 @@
 #include "core/fixed_order.h"
 #include "cpu/kept_noise.h"
 #include "cpu/kernels.h"
+#include "cpu/laws.h"
 #include "cpu/memory.h"
 #include "cpu/noise.h"
 #include "cpu/streams.h"
@@ -139,9 +140,9 @@ private:
     void draw(int64_t first, int64_t k, int64_t count) {
         const NoiseStream stream = stream_of(*args_.block, args_.parameter, first + k);
         const auto pairs = static_cast<uint32_t>(count);
-        Scratch factor(streams_ * rank_ * std::max(args_.rows, args_.cols));
+        Scratch b(streams_ * rank_ * args_.cols), a(streams_ * rank_ * args_.rows);
         Scratch ones(streams_ * rank_), scale(streams_ * rank_);
-        const float c = args_.block->sigma /
+        const float c = args_.block->sigma * args_.sigma_scale /
                         std::sqrt(static_cast<float>(args_.pop_size) * static_cast<float>(rank_));
         for (int64_t i = 0; i < count * rank_; ++i) {
             ones.data()[i] = 1.0f;
@@ -154,11 +155,11 @@ private:
             a_.pack(k * rank_, count * rank_, args_.kept->a + row * stride, stride, scale.data());
             return;
         }
-        fill_factors(stream, pairs, 0, args_.cols, rank_, factor.data(), args_.cols);
-        b_.pack(k * rank_, count * rank_, factor.data(), args_.cols, ones.data());
-        fill_factors(stream, pairs, offset_of_a(args_.cols, rank_), args_.rows, rank_,
-                     factor.data(), args_.rows);
-        a_.pack(k * rank_, count * rank_, factor.data(), args_.rows, scale.data());
+        fill_factors_of(
+            args_.law, stream, pairs, args_.cols, args_.rows, rank_,
+            {.b = b.data(), .b_stride = args_.cols, .a = a.data(), .a_stride = args_.rows});
+        b_.pack(k * rank_, count * rank_, b.data(), args_.cols, ones.data());
+        a_.pack(k * rank_, count * rank_, a.data(), args_.rows, scale.data());
     }
 
     /// One block of g, chain after chain.
@@ -190,7 +191,8 @@ void update_vector(const UpdateArgs& args) {
     // Partial sums held, and streams drawn, at a time.
     const int64_t most_runs = std::clamp<int64_t>(kPanelFloats / n, 1, 64);
     const int64_t most_drawn = std::clamp<int64_t>(kPanelFloats / 4 / n, 1, kDrawn);
-    const float c = args.block->sigma / std::sqrt(static_cast<float>(args.pop_size));
+    const float c =
+        args.block->sigma * args.sigma_scale / std::sqrt(static_cast<float>(args.pop_size));
     Scratch partial(std::min(blocks(args.streams, kChain), most_runs) * stride);
     std::fill_n(args.g, n, 0.0f);
     for (int64_t begin = 0; begin < args.streams; begin += most_runs * kChain) {
@@ -232,6 +234,10 @@ void update_vector(const UpdateArgs& args) {
 void update(const UpdateArgs& args) {
     if (args.rank > 0) {
         MatrixUpdate(args).run();
+    } else if (args.law.kind == LawKind::full_rank) {
+        update_full_rank(args);
+    } else if (args.law.kind == LawKind::sparse) {
+        update_sparse(args);
     } else {
         update_vector(args);
     }

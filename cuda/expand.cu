@@ -2,6 +2,7 @@
 // y = act(from + s t A_jᵀ + b + s σ ε) with A and ε in registers, drawn once for several rows of a
 // pair.
 #include "cuda/activation.h"
+#include "cuda/law_sign.h"
 #include "cuda/linear_kernels.h"
 
 namespace eggroll::cuda {
@@ -24,7 +25,7 @@ struct Slab {
 };
 
 /// A thread takes four columns of some rows of a pair. K 0: no factors.
-template <int K, bool kWhole>
+template <int K, bool kWhole, bool kSigns>
 __global__ void __launch_bounds__(kThreads) expand_kernel(Slab slab) {
     const ExpandArgs& a = slab.of;
     const ThreadIndices at = thread_indices();
@@ -40,7 +41,10 @@ __global__ void __launch_bounds__(kThreads) expand_kernel(Slab slab) {
 
         constexpr int kColumns = K > 0 ? K : 1;
         float factor[4][kColumns] = {};
-        if constexpr (K > 0) {
+        if constexpr (kSigns) {
+            draw_sign_rows(stream_of(block, a.w_parameter, pair), offset_of_signs(a.inputs, a.rank),
+                           o, a.rank, slab.k0, factor);
+        } else if constexpr (K > 0) {
             draw_rows<K, kWhole>(stream_of(block, a.w_parameter, pair),
                                  offset_of_a(a.inputs, a.rank), o, a.rank, slab.k0, factor);
         }
@@ -50,7 +54,7 @@ __global__ void __launch_bounds__(kThreads) expand_kernel(Slab slab) {
         }
         if (slab.finish && a.bias_noise) {
             draw_block(stream_of(block, a.b_parameter, pair), static_cast<uint32_t>(quad), eps);
-            for (int i = 0; i < 4; ++i) eps[i] *= block.sigma;
+            for (int i = 0; i < 4; ++i) eps[i] *= block.sigma * a.b_sigma_scale;
         }
         for (int64_t row = begin; row < end; ++row) {
             const float sign = own.sign_of(row);
@@ -82,7 +86,7 @@ __global__ void __launch_bounds__(kThreads) expand_kernel(Slab slab) {
     }
 }
 
-template <int K, bool kWhole>
+template <int K, bool kWhole, bool kSigns = false>
 void expand_slab(const ExpandArgs& args, int k0, bool finish) {
     const int64_t quads = blocks_of(args.outputs, 4);
     const int64_t pair_rows = args.rows.most_rows(), threads = args.rows.pairs() * quads;
@@ -91,7 +95,7 @@ void expand_slab(const ExpandArgs& args, int k0, bool finish) {
         rows *= 2;
     const int64_t row_chunks = blocks_of(pair_rows, rows);
     const int64_t items = threads * row_chunks;
-    launch("expand", expand_kernel<K, kWhole>, grid_of(items), dim3(kThreads),
+    launch("expand", expand_kernel<K, kWhole, kSigns>, grid_of(items), dim3(kThreads),
            Slab{args, k0, finish, quads, rows, row_chunks, items});
 }
 
@@ -100,11 +104,21 @@ void expand_slab(const ExpandArgs& args, int k0, bool finish) {
 void expand(const ExpandArgs& args) {
     if (args.rank == 0) return expand_slab<0, true>(args, 0, true);
     ExpandArgs slab = args;
-    for_slabs(args.rank, [&]<int K, bool kWhole>(int k0, bool last) {
-        expand_slab<K, kWhole>(slab, k0, last);
-        // The next slab adds to what this one wrote.
+    // The next slab adds to what this one wrote.
+    const auto wrote = [&] {
         slab.from = {args.y.data, args.y.bf16, args.y.aligned};
         slab.shared_from = false;
+    };
+    if (args.signs) {
+        for (int k0 = 0; k0 < args.rank; k0 += kSlab) {
+            expand_slab<kSlab, false, true>(slab, k0, k0 + kSlab >= args.rank);
+            wrote();
+        }
+        return;
+    }
+    for_slabs(args.rank, [&]<int K, bool kWhole>(int k0, bool last) {
+        expand_slab<K, kWhole>(slab, k0, last);
+        wrote();
     });
 }
 

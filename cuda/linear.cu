@@ -5,6 +5,7 @@
 // the product's y.
 #include "cuda/activation.h"
 #include "cuda/kernels.h"
+#include "cuda/laws.h"
 #include "cuda/linear_kernels.h"
 
 namespace eggroll::cuda {
@@ -33,6 +34,7 @@ void perturbed(const LinearArgs& args) {
     const bool bf16 = args.precision == Precision::bf16;
     const PairRows rows{args.members, args.batch};
     const int rank = args.w.perturbed ? args.w.rank : 0;
+    const bool signs = rank > 0 && args.w.law.kind == LawKind::sign;
     const Source x = source_of(args.x, bf16 && !args.shared_x, args.inputs);
     const Target y = target_of(args.y, bf16, args.outputs);
     Product product = product_of(args, args.members.count);
@@ -42,7 +44,8 @@ void perturbed(const LinearArgs& args) {
         product.relu = args.act == Act::relu;
         noise_first = is_epilogue(args.act) && current().takes(product);
         // More rows would be drawn for several times; a higher rank does not fit into registers.
-        if (noise_first && rank > 0 && rank <= kSlab && rows.most_rows() <= kPerturbRows) {
+        if (noise_first && rank > 0 && rank <= kSlab && !signs &&
+            rows.most_rows() <= kPerturbRows) {
             perturb({.rows = rows,
                      .x = x,
                      .bias = args.b.value,
@@ -52,7 +55,9 @@ void perturbed(const LinearArgs& args) {
                      .bias_noise = args.b.perturbed,
                      .rank = rank,
                      .inputs = args.inputs,
-                     .outputs = args.outputs});
+                     .outputs = args.outputs,
+                     .w_sigma_scale = args.w.sigma_scale,
+                     .b_sigma_scale = args.b.sigma_scale});
             return current().multiply(product);
         }
         if (!noise_first) {
@@ -68,7 +73,9 @@ void perturbed(const LinearArgs& args) {
                  .t = t.data(),
                  .parameter = args.w.parameter,
                  .rank = rank,
-                 .inputs = args.inputs});
+                 .inputs = args.inputs,
+                 .sigma_scale = args.w.sigma_scale,
+                 .signs = signs});
     }
     expand({.rows = rows,
             .from = args.shared_x ? source_of(args.base, false, args.outputs)
@@ -85,8 +92,47 @@ void perturbed(const LinearArgs& args) {
             .rank = rank,
             .inputs = args.inputs,
             .outputs = args.outputs,
-            .act = noise_first ? Act::none : args.act});
+            .act = noise_first ? Act::none : args.act,
+            .b_sigma_scale = args.b.sigma_scale,
+            .signs = signs});
     if (noise_first) current().multiply(product);
+}
+
+/// Of a law without factors: the product, what the law adds to it, then bias and activation.
+void perturbed_by_law(const LinearArgs& args) {
+    const PairRows rows{args.members, args.batch};
+    ExpandArgs pass{.rows = rows,
+                    .from = source_of(args.base, false, args.outputs),
+                    .shared_from = true,
+                    .t = nullptr,
+                    .shared_t = false,
+                    .bias = nullptr,
+                    .y = target_of(args.y, false, args.outputs),
+                    .w_parameter = args.w.parameter,
+                    .b_parameter = args.b.parameter,
+                    .bias_noise = false,
+                    .rank = 0,
+                    .inputs = args.inputs,
+                    .outputs = args.outputs,
+                    .act = Act::none,
+                    .b_sigma_scale = args.b.sigma_scale,
+                    .signs = false};
+    if (args.shared_x) {
+        expand(pass);
+    } else {
+        current().multiply(product_of(args, args.members.count));
+    }
+    if (args.w.law.kind == LawKind::full_rank) {
+        add_full_rank(args);
+    } else {
+        add_sparse(args);
+    }
+    pass.from = source_of(args.y, false, args.outputs);
+    pass.shared_from = false;
+    pass.bias = args.b.value;
+    pass.bias_noise = args.b.perturbed;
+    pass.act = args.act;
+    expand(pass);
 }
 
 /// y = act(from + bias), four columns at a time.
@@ -171,6 +217,8 @@ void product(const float* x, const float* w, float* y, int64_t rows, int64_t inp
 void linear(const LinearArgs& args) {
     if (args.members.count == 0) {
         unperturbed(args);
+    } else if (args.w.perturbed && !args.w.law.has_factors()) {
+        perturbed_by_law(args);
     } else {
         perturbed(args);
     }

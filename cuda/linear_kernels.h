@@ -38,8 +38,10 @@ struct PairRows {
         }
     };
     __device__ Range range(int64_t slot) const {
-        if (!members.antithetic)
-            return {slot * batch, (slot + 1) * batch, (slot + 1) * batch, 1.0f};
+        if (!members.antithetic) {
+            return {slot * batch, (slot + 1) * batch, (slot + 1) * batch,
+                    members.sign_of(members.first + slot)};
+        }
         int64_t begin = 2 * (first_pair() + slot) - members.first, end = begin + 2;
         if (begin < 0) begin = 0;
         if (end > members.count) end = members.count;
@@ -56,6 +58,8 @@ struct ProjectArgs {
     uint32_t parameter;
     int rank;
     int64_t inputs;
+    float sigma_scale;
+    bool signs;  // the factors are of noise::sign
 };
 /// t = σ/√r x B_j.
 void project(const ProjectArgs& args);
@@ -73,6 +77,8 @@ struct ExpandArgs {
     int rank;  // 0: no factors, and no t
     int64_t inputs, outputs;
     Act act;
+    float b_sigma_scale;
+    bool signs;
 };
 /// y = act(from + s t A_jᵀ + b + s σ ε).
 void expand(const ExpandArgs& args);
@@ -86,6 +92,7 @@ struct PerturbArgs {
     bool bias_noise;
     int rank;  // 1..kSlab
     int64_t inputs, outputs;
+    float w_sigma_scale, b_sigma_scale;
 };
 /// Rows of a pair that `perturb` takes at most.
 inline constexpr int64_t kPerturbRows = 8;

@@ -13,7 +13,7 @@ using namespace eggroll::detail;
 /// The stream of one parameter for a pair of the generation under way.
 __device__ inline NoiseStream stream_of(const GenerationBlock& block, uint32_t parameter,
                                         int64_t pair) {
-    return {block.seed, parameter, static_cast<uint32_t>(pair), block.generation};
+    return {block.seed, parameter, static_cast<uint32_t>(pair), block.noise_generation};
 }
 
 /// The four normals of a block.

@@ -2,6 +2,7 @@
 // Parameters other than the weights of a linear layer, as members see them.
 #include "cuda/kernels.h"
 #include "cuda/launch.h"
+#include "cuda/laws.h"
 #include "cuda/noise.h"
 
 namespace eggroll::cuda {
@@ -24,7 +25,7 @@ struct PerturbVector {
         for (int64_t i = 0; i < per_pair; ++i) {
             const int64_t member = per_pair * pair + i, at = member - members.first;
             if (at < 0 || at >= members.count) continue;
-            const float scale = members.sign_of(member) * members.block->sigma;
+            const float scale = members.sign_of(member) * (members.block->sigma * b.sigma_scale);
             for (int64_t l = 0; l < 4 && 4 * quad + l < n; ++l) {
                 const int64_t e = 4 * quad + l;
                 y[at * n + e] = b.value[e] + scale * eps[l];
@@ -64,7 +65,8 @@ struct Embedding {
                 draw_run<1>(stream, b0 + k, b);
                 sum = fmaf(a[0], b[0], sum);
             }
-            const float scale = members.block->sigma / sqrtf(static_cast<float>(table.rank));
+            const float scale =
+                members.block->sigma * table.sigma_scale / sqrtf(static_cast<float>(table.rank));
             value += members.sign_of(member) * scale * sum;
         }
         y[i] = value;
@@ -82,6 +84,9 @@ void perturb_vector(const Members& members, const Operand& b, int64_t n, float* 
 
 void embedding(const Members& members, const Operand& table, int64_t rows, const int32_t* ids,
                bool own_ids, int64_t batch, int64_t cols, float* y) {
+    if (members.count > 0 && table.law.kind != LawKind::low_rank) {
+        return embedding_by_law(members, table, rows, ids, own_ids, batch, cols, y);
+    }
     const int64_t all = (members.count > 0 ? members.count : 1) * batch;
     for_each("embedding", all * cols,
              Embedding{members, table, ids, own_ids, batch, rows, cols, y});

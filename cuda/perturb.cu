@@ -80,7 +80,7 @@ __global__ void __launch_bounds__(kThreads) perturb_kernel(Launch launch) {
     }
     __syncthreads();
     if (count <= 0) return;
-    const float scale = block.sigma / sqrtf(static_cast<float>(K));
+    const float scale = block.sigma * a.w_sigma_scale / sqrtf(static_cast<float>(K));
     float t[kRows][K] = {}, sign[kRows];
 #pragma unroll 1
     for (int w = first_warp; w < first_warp + warps; ++w) {
@@ -106,7 +106,7 @@ __global__ void __launch_bounds__(kThreads) perturb_kernel(Launch launch) {
         if (a.bias_noise) {
             draw_block(bias_stream, static_cast<uint32_t>(o / 4), eps);
 #pragma unroll
-            for (int i = 0; i < 4; ++i) eps[i] *= block.sigma;
+            for (int i = 0; i < 4; ++i) eps[i] *= block.sigma * a.b_sigma_scale;
         }
         float factor[4][K];
         draw_rows<K, true>(stream, offset_of_a(a.inputs, K), o, K, 0, factor);

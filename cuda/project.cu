@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // t = σ/√r x B_j with B in registers, drawn once for + and − and for several of their rows.
+#include "cuda/law_sign.h"
 #include "cuda/linear_kernels.h"
 
 namespace eggroll::cuda {
@@ -56,7 +57,8 @@ template <int K, int kRows>
 __device__ inline void put(const Slab& slab, int64_t slot, const RowRange& rows, int lane,
                            const float (&sums)[kRows][K]) {
     const ProjectArgs& a = slab.of;
-    const float scale = a.rows.members.block->sigma / sqrtf(static_cast<float>(a.rank));
+    const float scale =
+        a.rows.members.block->sigma * a.sigma_scale / sqrtf(static_cast<float>(a.rank));
     float* t = a.t + ((a.shared_x ? slot * a.rows.batch : 0) + rows.first) * a.rank + slab.k0;
 #pragma unroll
     for (int r = 0; r < kRows; ++r) {
@@ -96,7 +98,7 @@ constexpr int kBlockRows = kWarps * kWarpRows;
 
 /// A block takes up to kBlockRows rows of a pair and draws B for all of them, 4 * kThreads rows of
 /// it at a time. The order of the sums is that of project_kernel.
-template <int K, bool kWhole>
+template <int K, bool kWhole, bool kSigns = false>
 __global__ void __launch_bounds__(kThreads) project_tile_kernel(Slab slab) {
     __shared__ float4 tile[K][kThreads];
     const ProjectArgs& a = slab.of;
@@ -111,7 +113,11 @@ __global__ void __launch_bounds__(kThreads) project_tile_kernel(Slab slab) {
     for (int64_t begin = 0; begin < a.inputs; begin += 4 * kThreads) {
         float b[4][K];
         if (begin + 4 * thread < a.inputs) {
-            draw_rows<K, kWhole>(stream, 0, begin + 4 * thread, a.rank, slab.k0, b);
+            if constexpr (kSigns) {
+                draw_sign_rows(stream, 0, begin + 4 * thread, a.rank, slab.k0, b);
+            } else {
+                draw_rows<K, kWhole>(stream, 0, begin + 4 * thread, a.rank, slab.k0, b);
+            }
 #pragma unroll
             for (int k = 0; k < K; ++k) {
                 tile[k][thread] = make_float4(b[0][k], b[1][k], b[2][k], b[3][k]);
@@ -131,17 +137,22 @@ __global__ void __launch_bounds__(kThreads) project_tile_kernel(Slab slab) {
     put(slab, slot, rows, lane, sums);
 }
 
+int64_t pair_rows_of(const ProjectArgs& args) {
+    return args.shared_x ? args.rows.batch : args.rows.most_rows();
+}
+
+template <int K, bool kWhole, bool kSigns = false>
+void project_tiles(const ProjectArgs& args, int k0) {
+    const int64_t row_chunks = blocks_of(pair_rows_of(args), kBlockRows);
+    const int64_t items = args.rows.pairs() * row_chunks;
+    launch("project", project_tile_kernel<K, kWhole, kSigns>, dim3(static_cast<unsigned>(items)),
+           dim3(kThreads), Slab{args, k0, row_chunks, items});
+}
+
 template <int K, bool kWhole>
 void project_slab(const ProjectArgs& args, int k0) {
-    const int64_t pair_rows = args.shared_x ? args.rows.batch : args.rows.most_rows();
-    const int64_t pairs = args.rows.pairs();
-    if (pair_rows > kWarpRows) {
-        const int64_t row_chunks = blocks_of(pair_rows, kBlockRows);
-        launch("project", project_tile_kernel<K, kWhole>,
-               dim3(static_cast<unsigned>(pairs * row_chunks)), dim3(kThreads),
-               Slab{args, k0, row_chunks, pairs * row_chunks});
-        return;
-    }
+    const int64_t pair_rows = pair_rows_of(args), pairs = args.rows.pairs();
+    if (pair_rows > kWarpRows) return project_tiles<K, kWhole>(args, k0);
     launch("project",
            pair_rows <= 2 ? project_kernel<K, kWhole, 2> : project_kernel<K, kWhole, kWarpRows>,
            dim3(static_cast<unsigned>(blocks_of(pairs * kWarp, kThreads))), dim3(kThreads),
@@ -151,6 +162,10 @@ void project_slab(const ProjectArgs& args, int k0) {
 }  // namespace
 
 void project(const ProjectArgs& args) {
+    if (args.signs) {
+        for (int k0 = 0; k0 < args.rank; k0 += kSlab) project_tiles<kSlab, false, true>(args, k0);
+        return;
+    }
     for_slabs(args.rank,
               [&]<int K, bool kWhole>(int k0, bool) { project_slab<K, kWhole>(args, k0); });
 }

@@ -4,6 +4,8 @@
 #include "core/fixed_order.h"
 #include "cuda/kernels.h"
 #include "cuda/launch.h"
+#include "cuda/law_sign.h"
+#include "cuda/laws.h"
 #include "cuda/noise.h"
 
 namespace eggroll::cuda {
@@ -29,6 +31,7 @@ struct MatrixArgs {
     uint32_t parameter;
     int rank, rows, cols;
     float* g;
+    float sigma_scale;
 
     __host__ __device__ int64_t size() const { return static_cast<int64_t>(rows) * cols; }
     __host__ __device__ int64_t chains_per_panel() const { return blocks_of(panel * rank, kChain); }
@@ -43,12 +46,13 @@ struct Tile {
 /// Draws the factors of whole streams j..j+count-1 into a tile, A scaled by the stream's weight.
 /// kRank 0: any rank up to kDepth. Neighbours write to neighbouring rows: no two of them meet in a
 /// bank, but for ranks that 4 does not divide.
-template <int kTile, int kRank>
+template <int kTile, int kRank, bool kSigns>
 __device__ __forceinline__ void draw_streams(const MatrixArgs& args, float c, int row0, int col0,
                                              int64_t j, int count, Tile<kTile>& tile) {
     const int rank = kRank > 0 ? kRank : args.rank;
     const int per_stream = kTile / 4 * rank, items = count * per_stream;
-    const uint64_t base_a = offset_of_a(args.cols, rank);
+    const uint64_t base_a =
+        kSigns ? offset_of_signs(args.cols, rank) : offset_of_a(args.cols, rank);
 #pragma unroll 1
     for (int item = static_cast<int>(threadIdx.x); item < 2 * items; item += kTileThreads) {
         const bool is_a = item < items;
@@ -61,8 +65,12 @@ __device__ __forceinline__ void draw_streams(const MatrixArgs& args, float c, in
         const uint64_t element =
             (is_a ? base_a : 0) + static_cast<uint64_t>(from) * static_cast<uint64_t>(rank);
         float v[4];
-        draw_block(stream_of(*args.block, args.parameter, j + s),
-                   static_cast<uint32_t>(element / 4) + static_cast<uint32_t>(q), v);
+        const NoiseStream stream = stream_of(*args.block, args.parameter, j + s);
+        if constexpr (kSigns) {
+            draw_signs(stream, element + 4 * static_cast<uint64_t>(q), v);
+        } else {
+            draw_block(stream, static_cast<uint32_t>(element / 4) + static_cast<uint32_t>(q), v);
+        }
         const float weight = is_a ? c * args.weights[j + s] : 1.0f;
         float* to = is_a ? tile.a[s * rank] : tile.b[s * rank];
         if constexpr (kRank > 0) {
@@ -96,12 +104,13 @@ __device__ __forceinline__ void draw_streams(const MatrixArgs& args, float c, in
 }
 
 /// Columns k0..k0+count-1 of the factors of stream j, of a rank above kDepth.
-template <int kTile>
+template <int kTile, bool kSigns>
 __device__ __forceinline__ void draw_slab(const MatrixArgs& args, float c, int row0, int col0,
                                           int64_t j, int k0, int count, Tile<kTile>& tile) {
     constexpr int kRuns = kDepth / 4, kItems = kTile * kRuns;
     const auto rank = static_cast<uint64_t>(args.rank);
-    const uint64_t base_a = offset_of_a(args.cols, args.rank);
+    const uint64_t base_a =
+        kSigns ? offset_of_signs(args.cols, args.rank) : offset_of_a(args.cols, args.rank);
 #pragma unroll 1
     for (int item = static_cast<int>(threadIdx.x); item < 2 * kItems; item += kTileThreads) {
         const bool is_a = item < kItems;
@@ -109,10 +118,14 @@ __device__ __forceinline__ void draw_slab(const MatrixArgs& args, float c, int r
         const int row = at % kTile, k = at / kTile * 4;
         const int from = is_a ? row0 : col0, left = (is_a ? args.rows : args.cols) - from;
         float v[4];
-        draw_run<4>(stream_of(*args.block, args.parameter, j),
-                    (is_a ? base_a : 0) + static_cast<uint64_t>(from + row) * rank +
-                        static_cast<uint64_t>(k0 + k),
-                    v);
+        const NoiseStream stream = stream_of(*args.block, args.parameter, j);
+        const uint64_t element = (is_a ? base_a : 0) + static_cast<uint64_t>(from + row) * rank +
+                                 static_cast<uint64_t>(k0 + k);
+        if constexpr (kSigns) {
+            draw_signs(stream, element, v);
+        } else {
+            draw_run<4>(stream, element, v);
+        }
         const float weight = is_a ? c * args.weights[j] : 1.0f;
         for (int i = 0; i < 4; ++i) {
             if (k + i < count) {
@@ -125,7 +138,7 @@ __device__ __forceinline__ void draw_slab(const MatrixArgs& args, float c, int r
 /// Each thread has kPer × kPer elements of g; the tile has kSide times as many rows and columns.
 /// kRank 0: any rank.
 /// With `chains` a block takes one panel and leaves its chains there, to be added up in order.
-template <int kPer, int kRank>
+template <int kPer, int kRank, bool kSigns>
 __global__ void __launch_bounds__(kTileThreads, 2) update_kernel(MatrixArgs args) {
     constexpr int kTile = kPer * kSide;
     __shared__ __align__(16) Tile<kTile> tile;
@@ -134,8 +147,8 @@ __global__ void __launch_bounds__(kTileThreads, 2) update_kernel(MatrixArgs args
     const int row0 = static_cast<int>(blockIdx.y) * kTile,
               col0 = static_cast<int>(blockIdx.x) * kTile;
     const int rank = kRank > 0 ? kRank : args.rank;
-    const float c =
-        args.block->sigma / sqrtf(static_cast<float>(args.pop_size) * static_cast<float>(rank));
+    const float c = args.block->sigma * args.sigma_scale /
+                    sqrtf(static_cast<float>(args.pop_size) * static_cast<float>(rank));
 
     float chain[kPer][kPer] = {};
     int length = 0;      // of the chain
@@ -208,10 +221,10 @@ __global__ void __launch_bounds__(kTileThreads, 2) update_kernel(MatrixArgs args
             for (int k0 = 0; k0 < rank; k0 += kDepth) {
                 __syncthreads();
                 if (kRank > 0 || rank <= kDepth) {
-                    draw_streams<kTile, kRank>(args, c, row0, col0, j, count, tile);
+                    draw_streams<kTile, kRank, kSigns>(args, c, row0, col0, j, count, tile);
                 } else {
-                    draw_slab(args, c, row0, col0, j, k0, rank - k0 < kDepth ? rank - k0 : kDepth,
-                              tile);
+                    draw_slab<kTile, kSigns>(args, c, row0, col0, j, k0,
+                                             rank - k0 < kDepth ? rank - k0 : kDepth, tile);
                 }
                 __syncthreads();
                 multiply(rank <= kDepth ? count * rank : rank - k0 < kDepth ? rank - k0 : kDepth);
@@ -241,7 +254,7 @@ constexpr int64_t kMostRows = int64_t{65535} * kNarrowPer * kSide;
 /// Floats of chains that wait to be added up.
 constexpr int64_t kChainFloats = 1 << 24;
 
-template <int kPer, int kRank>
+template <int kPer, int kRank, bool kSigns = false>
 void update_matrix(MatrixArgs args) {
     constexpr int64_t kTile = kPer * kSide;
     // Fewer tiles would leave a large GPU idle: then the panels of a tile go to blocks of their
@@ -256,7 +269,7 @@ void update_matrix(MatrixArgs args) {
     const dim3 grid(static_cast<unsigned>(across), static_cast<unsigned>(down));
     if (across * down >= kEnoughTiles || at_once < 2) {
         args.end_panel = panels;
-        return launch("update", update_kernel<kPer, kRank>, grid, threads, args);
+        return launch("update", update_kernel<kPer, kRank, kSigns>, grid, threads, args);
     }
     const Scratch chains(at_once * of_panel * n);
     args.chains = chains.data();
@@ -265,7 +278,7 @@ void update_matrix(MatrixArgs args) {
         const int64_t streams =
             std::min(args.streams, args.end_panel * args.panel) - args.first_panel * args.panel;
         const int64_t whole = streams / args.panel, rest = streams % args.panel;
-        launch("update", update_kernel<kPer, kRank>,
+        launch("update", update_kernel<kPer, kRank, kSigns>,
                dim3(grid.x, grid.y, static_cast<unsigned>(args.end_panel - args.first_panel)),
                threads, args);
         for_each("update_sum", n,
@@ -282,12 +295,13 @@ struct VectorChain {
     uint32_t parameter;
     int64_t n, quads;
     float* partial;  // (chains,n)
+    float sigma_scale;
 
     __device__ void operator()(int64_t item) const {
         const int64_t quad = item % quads, chain = item / quads;
         const int64_t begin = (first_chain + chain) * kChain;
         const int64_t end = begin + kChain < streams ? begin + kChain : streams;
-        const float c = block->sigma / sqrtf(static_cast<float>(pop_size));
+        const float c = block->sigma * sigma_scale / sqrtf(static_cast<float>(pop_size));
         float sums[4] = {};
         for (int64_t j = begin; j < end; ++j) {
             float eps[4];
@@ -299,15 +313,16 @@ struct VectorChain {
     }
 };
 
+/// `rows` x `cols` elements that are drawn each for itself.
 void update_vector(const UpdateArgs& args) {
-    const int64_t n = args.cols, all = blocks_of(args.streams, kChain);
+    const int64_t n = args.rows * args.cols, all = blocks_of(args.streams, kChain);
     const int64_t most = std::max<int64_t>(1, std::min(all, kChainFloats / n));
     const Scratch partial(most * n);
     for (int64_t first = 0; first < all; first += most) {
         const int64_t chains = std::min(most, all - first), quads = blocks_of(n, 4);
         for_each("update_vector", chains * quads,
                  VectorChain{args.block, args.weights, args.streams, first, args.pop_size,
-                             args.parameter, n, quads, partial.data()});
+                             args.parameter, n, quads, partial.data(), args.sigma_scale});
         for_each("update_vector", n,
                  AddChains{partial.data(), chains, n, first == 0, 0.0f, args.g});
     }
@@ -316,7 +331,9 @@ void update_vector(const UpdateArgs& args) {
 }  // namespace
 
 void update(const UpdateArgs& args) {
-    if (args.rank == 0) return update_vector(args);
+    if (args.rank == 0) {
+        return args.law.kind == LawKind::sparse ? update_sparse(args) : update_vector(args);
+    }
     if (std::max(args.rows, args.cols) > kMostRows) {
         throw Error("[update] a matrix of " + std::to_string(args.rows) + " rows and " +
                     std::to_string(args.cols) + " columns but the device takes up to " +
@@ -334,7 +351,9 @@ void update(const UpdateArgs& args) {
                             .rank = args.rank,
                             .rows = static_cast<int>(args.rows),
                             .cols = static_cast<int>(args.cols),
-                            .g = args.g};
+                            .g = args.g,
+                            .sigma_scale = args.sigma_scale};
+    if (args.law.kind == LawKind::sign) return update_matrix<kNarrowPer, 0, true>(matrix);
     constexpr int64_t kWide = 96;  // smaller ones would fill little of a wide tile
     const bool wide = std::min(args.rows, args.cols) >= kWide;
     switch (wide ? args.rank : 0) {

@@ -232,7 +232,7 @@ inline void check_ranges(const nn::Module& model, const Tensor& x, const Options
     const detail::GenerationBlock block{.seed = options.seed, .sigma = options.sigma};
     const BackendArray<detail::GenerationBlock> there(detail::backend_of(x.device()),
                                                       std::vector{block});
-    detail::Scope scope(table, *there.data(), options.antithetic);
+    detail::Scope scope(table, {.block = there.data(), .antithetic = options.antithetic});
     scope.input = x;
     const auto run = [&](size_t i) {
         const auto [first, count] = ranges[i];

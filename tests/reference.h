@@ -59,10 +59,14 @@ struct Law {
     double sigma;
     int rank;
     bool antithetic;
+    std::string law = "low_rank";  // as NoiseLaw::name() writes it
+    int64_t noise_reuse = 1;
 };
 
 inline Law law_of(const Options& options) {
-    return {options.seed, static_cast<double>(options.sigma), options.rank, options.antithetic};
+    return {options.seed,         static_cast<double>(options.sigma),
+            options.rank,         options.antithetic,
+            options.noise.name(), options.noise_reuse};
 }
 
 inline Values normals(const NoiseStream& stream, uint64_t first, int64_t n) {
@@ -77,11 +81,48 @@ struct Perturbation {
     int64_t terms = 1;  // products an element is the sum of
 };
 
-inline Perturbation matrix_noise(int64_t outputs, int64_t inputs, int rank, double sigma,
+/// Bit e of the stream's words, as ±1.
+inline Values signs(const NoiseStream& stream, uint64_t first, int64_t n) {
+    Values result;
+    for (uint64_t e = first; e < first + static_cast<uint64_t>(n); ++e) {
+        uint32_t word[1];
+        fill_words(stream, e / 32, word);
+        result.push_back((word[0] >> (e % 32)) % 2 == 1 ? -1.0 : 1.0);
+    }
+    return result;
+}
+
+/// k normals, each at floor(u n) of n places, u from 64 bits; scaled to variance 1.
+inline Perturbation sparse_noise(int64_t n, int64_t entries, double sigma,
                                  const NoiseStream& stream) {
+    const int64_t k = std::min(entries, n);
+    const Values v = normals(stream, 0, k);
+    std::vector<uint32_t> words(static_cast<size_t>(2 * k));
+    fill_words(stream, static_cast<uint64_t>((k + 3) / 4 * 4), words);
+    Perturbation result;
+    result.delta.assign(static_cast<size_t>(n), 0.0);
+    result.magnitude = result.delta;
+    result.terms = k;
+    const double scale = sigma * std::sqrt(static_cast<double>(n) / static_cast<double>(k));
+    for (size_t i = 0; i < static_cast<size_t>(k); ++i) {
+        // n < 2^32 here: the upper half of the 96-bit product.
+        const auto size = static_cast<uint64_t>(n);
+        const uint64_t low = words[2 * i] * size >> 32;
+        const size_t place = (words[2 * i + 1] * size + low) >> 32;
+        result.delta[place] += scale * v[i];
+        result.magnitude[place] += std::fabs(scale * v[i]);
+    }
+    return result;
+}
+
+inline Perturbation matrix_noise(int64_t outputs, int64_t inputs, int rank, double sigma,
+                                 const NoiseStream& stream, bool of_signs = false) {
     const int64_t r = std::min({static_cast<int64_t>(rank), outputs, inputs});
-    const Values b = normals(stream, 0, inputs * r);  // (I,r)
-    const Values a = normals(stream, static_cast<uint64_t>((inputs * r + 3) / 4 * 4), outputs * r);
+    const int64_t block = of_signs ? 128 : 4;
+    const auto base_a = static_cast<uint64_t>((inputs * r + block - 1) / block * block);
+    const auto factor = of_signs ? signs : normals;
+    const Values b = factor(stream, 0, inputs * r);  // (I,r)
+    const Values a = factor(stream, base_a, outputs * r);
     Perturbation result;
     result.terms = r;
     for (int64_t o = 0; o < outputs; ++o) {
@@ -114,14 +155,25 @@ inline Perturbation vector_noise(int64_t n, double sigma, const NoiseStream& str
 inline Perturbation perturbation(const Law& law, const Parameter& parameter, size_t index,
                                  int64_t member, int64_t generation) {
     const int64_t pair = law.antithetic ? member / 2 : member;
-    const double sigma = law.antithetic && member % 2 == 1 ? -law.sigma : law.sigma;
+    double sigma = law.antithetic && member % 2 == 1 ? -law.sigma : law.sigma;
+    std::string name = law.law;
+    if (name.starts_with("baseline(")) {
+        name = name.substr(9, name.size() - 10);
+        if (member == 0) sigma = 0;
+    }
+    if (law.noise_reuse == 0) generation = 0;
+    if (law.noise_reuse > 1) generation /= law.noise_reuse;
     const NoiseStream stream{.seed = law.seed,
                              .parameter = static_cast<uint32_t>(index),
                              .pair = static_cast<uint32_t>(pair),
                              .generation = static_cast<uint32_t>(generation)};
     const NoiseShape& shape = parameter.noise;
-    return shape.is_matrix() ? matrix_noise(shape.rows, shape.cols, law.rank, sigma, stream)
-                             : vector_noise(parameter.value.size(), sigma, stream);
+    const int64_t n = parameter.value.size();
+    if (!shape.is_matrix() || name == "full_rank") return vector_noise(n, sigma, stream);
+    if (name.starts_with("sparse(")) {
+        return sparse_noise(n, std::stoll(name.substr(7)), sigma, stream);
+    }
+    return matrix_noise(shape.rows, shape.cols, law.rank, sigma, stream, name == "sign");
 }
 
 // --- Members ------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@
 // The bounds are those of reference.h, for any order of summation; the engine of the day stays
 // within half of them.
 #include "tests/cases.h"
+#include "tests/compare_members.h"
 #include "tests/model_bits.h"
 #include "tests/reference.h"
 
@@ -25,49 +26,6 @@ using namespace eggroll::test;
 namespace ref = eggroll::test::reference;
 
 namespace {
-
-/// The largest deviation of each way to a member, in units of its bound.
-struct Worst {
-    double copied = 0, alone = 0, shared = 0, own_input = 0;
-
-    double all() const { return std::max({copied, alone, shared, own_input}); }
-};
-
-/// Compares every member of the open generation, reached in each way there is.
-Worst compare_members(const NetworkCase& of, const nn::Module& model, const Options& options,
-                      const Population& population) {
-    const Tensor x = random_tensor({of.batch, of.widths[0]}, 1);
-    const Tensor xs = random_tensor({of.pop_size, of.batch, of.widths[0]}, 2);
-    const Tensor shared = population.forward(x), own = population.forward(per_member(xs));
-    const Shape expected{of.pop_size, of.batch, of.widths.back()};
-    REQUIRE(shared.shape() == expected);
-    REQUIRE(own.shape() == expected);
-    REQUIRE(shared.is_per_member());
-    REQUIRE(own.is_per_member());
-
-    const std::unique_ptr<nn::Module> copy = model.clone();
-    Worst worst;
-    const auto keep = [](double& most, double value) { most = std::max(most, value); };
-    for (int64_t p = 0; p < of.pop_size; ++p) {
-        const std::vector<ref::MemberParameter> weights = ref::member_parameters(
-            model, ref::law_of(options), p, population.generation(), options.param_filter);
-        const Member member = population.member(p);
-        member.copy_to(*copy);
-        const std::vector<std::vector<float>> copied = values_of(*copy);
-        REQUIRE(copied.size() == weights.size());
-        for (size_t i = 0; i < weights.size(); ++i) {
-            keep(worst.copied, ref::excess(copied[i], weights[i].materialised()));
-        }
-        const std::vector<ref::Bounded> y = ref::forward(of, weights, host(x));
-        keep(worst.shared, ref::excess(part(shared, p), y));
-        const Tensor alone = member(x);
-        REQUIRE_FALSE(alone.is_per_member());
-        keep(worst.alone, ref::excess(host(alone), y));
-        const std::vector<float> rows = part(per_member(xs), p);
-        keep(worst.own_input, ref::excess(part(own, p), ref::forward(of, weights, rows)));
-    }
-    return worst;
-}
 
 /// A layer whose parameters are no matrix and vector of the usual kind: a convolution's kernel
 /// (O,C,kh,kw), perturbed as (O, C·kh·kw), and a gain of two axes perturbed as a vector.

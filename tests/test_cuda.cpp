@@ -117,8 +117,11 @@ TEST_CASE("cuda: the update has the CPU's bits") {
         fill_normal({.seed = 5}, 0, weights);
         check_same([&](const Backend& backend) {
             BackendArray<detail::GenerationBlock> block(
-                backend, std::vector<detail::GenerationBlock>{
-                             {.seed = 3, .generation = 5, .sigma = 0.1f, .lr = 0.3f}});
+                backend, std::vector<detail::GenerationBlock>{{.seed = 3,
+                                                               .generation = 5,
+                                                               .sigma = 0.1f,
+                                                               .lr = 0.3f,
+                                                               .noise_generation = 5}});
             BackendArray<float> w(backend, weights),
                 g(backend, static_cast<size_t>(of.rows * of.cols));
             backend.update({.block = block.data(),

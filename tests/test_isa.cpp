@@ -44,7 +44,8 @@ bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
 
 std::vector<float> updated(const Backend& kernels, int64_t rows, int64_t cols, int rank,
                            int64_t pop_size) {
-    const detail::GenerationBlock block{.seed = 3, .generation = 5, .sigma = 0.1f};
+    const detail::GenerationBlock block{
+        .seed = 3, .generation = 5, .sigma = 0.1f, .noise_generation = 5};
     const std::vector<float> weights = random_fitness(pop_size / 2);
     std::vector<float> g(static_cast<size_t>(rows * cols));
     kernels.update({.block = &block,
@@ -65,7 +66,8 @@ struct Forward {
 };
 
 Forward forward(const Backend& kernels, const LayerCase& of, int rank, bool shared) {
-    const detail::GenerationBlock block{.seed = 3, .generation = 5, .sigma = 0.1f};
+    const detail::GenerationBlock block{
+        .seed = 3, .generation = 5, .sigma = 0.1f, .noise_generation = 5};
     const int64_t rows = of.pop_size * of.batch;
     Tensor x = host_random_tensor({shared ? of.batch : rows, of.inputs}, 1);
     Tensor w = host_random_tensor({of.outputs, of.inputs}, 2),
@@ -222,7 +224,8 @@ TEST_CASE("isa: noise is drawn once into the kept memory, and read from there") 
         std::vector<std::atomic<uint8_t>> w_state(kKept), b_state(kKept);
         const detail::KeptNoise w_kept{b.data(), a.data(), w_state.data(), kKept, kStride};
         const detail::KeptNoise b_kept{nullptr, eps.data(), b_state.data(), kKept, kStride};
-        const detail::GenerationBlock block{.seed = 3, .generation = 5, .sigma = 0.1f};
+        const detail::GenerationBlock block{
+            .seed = 3, .generation = 5, .sigma = 0.1f, .noise_generation = 5};
         const Tensor x = host_random_tensor({2 * kPairs, kInputs}),
                      w = host_random_tensor({kOutputs, kInputs});
         const Tensor bias = host_random_tensor({kOutputs}, 1);

@@ -32,6 +32,9 @@ struct Parameter {
     Tensor value;
     NoiseShape noise = {};
     Initializer init = {};
+    int rank = 0;           // of its perturbation; 0: Options::rank
+    float sigma_scale = 1;  // times σ
+    bool frozen = false;    // neither perturbed nor changed
 };
 
 namespace nn {

@@ -40,4 +40,8 @@ EGGROLL_API void fill_words(const NoiseStream& stream, uint64_t first, std::span
 /// Throws Error past element 2^34.
 EGGROLL_API void fill_normal(const NoiseStream& stream, uint64_t first, std::span<float> out);
 
+/// +1 or −1: sign e is bit e mod 32 of word e / 32 of the stream, −1 where it is set, so 128 come
+/// from each block. Throws Error past element 2^39.
+EGGROLL_API void fill_signs(const NoiseStream& stream, uint64_t first, std::span<float> out);
+
 }  // namespace eggroll

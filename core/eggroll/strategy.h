@@ -2,6 +2,7 @@
 #pragma once
 
 #include <eggroll/module.h>
+#include <eggroll/noise_law.h>
 #include <eggroll/objective.h>
 #include <eggroll/optimizer.h>
 #include <eggroll/precision.h>
@@ -46,6 +47,15 @@ struct Options {
     int64_t factor_cache_bytes = int64_t{8} << 20;
     /// Of the members' products with weights; a model called by itself computes in float32.
     Precision precision = Precision::f32;
+
+    NoiseLaw noise = {};  // of matrices; noise::low_rank()
+    /// Generations in a row that see the same noise, >= 1; 0: all of them.
+    int64_t noise_reuse = 1;
+    /// Matrices only: vectors are neither perturbed nor changed, whatever the rules say.
+    bool freeze_vectors = false;
+    /// For parameters by name; of several rules that match, the later wins. param_filter has the
+    /// last word. A rule that matches no parameter is refused.
+    std::vector<ParameterRule> rules = {};
 };
 
 /// What a generation was like, in terms of the raw fitness; non-finite members are left out.
