@@ -169,7 +169,7 @@ inline void check_members(nn::Module& model, const Tensor& x, const Tensor& xs,
     const std::vector<float> centre = host(model(x));
     const std::unique_ptr<nn::Module> written = model.clone();
     double moved = 0;
-    for (int64_t p = 0; p < population.size(); ++p) {
+    for (int64_t p = 0; p < population.size(); p += is_slow() ? 3 : 1) {
         const Member member = population.member(p);
         member.copy_to(*written);
         const std::vector<float> y = host((*written)(x));

@@ -73,6 +73,8 @@ TEST_CASE("contract: every member of a linear layer, every rank and shape") {
     for (const LayerCase& layer : kLayerCases) {
         for (int rank = 1; rank <= kMaxRank; ++rank) {
             for (const bool antithetic : {true, false}) {
+                // Emulated, every rank and every shape is seen with one and the other.
+                if (is_slow() && antithetic == ((rank + layer.inputs) % 2 == 0)) continue;
                 const NetworkCase of{.name = "layer",
                                      .widths = {layer.inputs, layer.outputs},
                                      .act = Act::none,
@@ -92,7 +94,7 @@ TEST_CASE("contract: every member of a linear layer, every rank and shape") {
                                    .rank = rank,
                                    .seed = 5,
                                    .antithetic = antithetic});
-                for (int64_t generation = 0; generation < 2; ++generation) {
+                for (int64_t generation = 0; generation < (is_slow() ? 1 : 2); ++generation) {
                     const Population population = es.ask();
                     REQUIRE(population.generation() == generation);
                     const Worst worst = compare_members(of, model, es.options(), population);

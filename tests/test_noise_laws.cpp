@@ -105,6 +105,7 @@ TEST_CASE("noise laws: every member of a network, and the update") {
         for (const NoiseLaw& law : laws()) {
             for (const bool baseline : {false, true}) {
                 if (baseline && of.antithetic) continue;
+                if (is_slow() && of.pop_size > 100) continue;
                 CAPTURE(of.name);
                 CAPTURE(law.name());
                 CAPTURE(baseline);
@@ -141,6 +142,7 @@ TEST_CASE("noise laws: shapes that no tile divides, every rank of signs") {
         for (const NoiseLaw& law : laws()) {
             for (const int rank : {1, 3, 8, 11, 37}) {
                 if (law.name() != "sign" && rank > 1) continue;
+                if (is_slow() && (rank == 3 || layer.pop_size > 6)) continue;
                 const NetworkCase of{.name = "layer",
                                      .widths = {layer.inputs, layer.outputs},
                                      .act = Act::none,

@@ -60,10 +60,10 @@ Part part_of(const Tensor& x, int64_t member) {
     Part part{x.part_shape(), {}};
     const int64_t n = element_count(part.shape);
     const int64_t first = x.is_per_member() ? member * n : 0;
-    for (int64_t i = first; i < first + n; ++i) {
-        part.at.push_back(x.dtype() == Dtype::f32 ? wide(host(x)[static_cast<size_t>(i)])
-                                                  : host_ints(x)[static_cast<size_t>(i)]);
-    }
+    const auto take = [&](const auto& all) {
+        part.at.assign(all.begin() + first, all.begin() + first + n);
+    };
+    x.dtype() == Dtype::f32 ? take(host(x)) : take(host_ints(x));
     return part;
 }
 
@@ -133,10 +133,10 @@ void check_unary(const std::string& name, Tensor (*op)(const Tensor&), double (*
             std::vector<float> x(n);
             for (size_t i = 0; i < n; ++i) x[i] = values[(start + i) % values.size()];
             const Tensor in = tensor({static_cast<int64_t>(n)}, x);
-            const Tensor y = op(in);
+            const std::vector<float> y = host(op(in));
             for (size_t i = 0; i < n; ++i) {
                 const double want = f(wide(x[i]));
-                const float got = host(y)[i];
+                const float got = y[i];
                 if (close(got, want, relative, absolute)) continue;
                 CAPTURE(n);
                 CAPTURE(i);
@@ -650,12 +650,13 @@ void check_softmax(const Tensor& x, size_t n) {
     REQUIRE(y.shape() == x.shape());
     REQUIRE(l.shape() == x.shape());
     REQUIRE(y.is_per_member() == x.is_per_member());
+    const std::vector<float> from = host(x), share = host(y), logarithm = host(l);
     for (size_t first = 0; first < static_cast<size_t>(x.size()); first += n) {
-        double largest = wide(host(x)[first]), sum = 0;
-        for (size_t i = 0; i < n; ++i) largest = std::max(largest, wide(host(x)[first + i]));
-        for (size_t i = 0; i < n; ++i) sum += std::exp(wide(host(x)[first + i]) - largest);
+        double largest = wide(from[first]), sum = 0;
+        for (size_t i = 0; i < n; ++i) largest = std::max(largest, wide(from[first + i]));
+        for (size_t i = 0; i < n; ++i) sum += std::exp(wide(from[first + i]) - largest);
         for (size_t i = 0; i < n; ++i) {
-            const double d = wide(host(x)[first + i]) - largest;
+            const double d = wide(from[first + i]) - largest;
             const double want = std::exp(d) / sum;
             CAPTURE(d);
             CAPTURE(want);
@@ -663,10 +664,10 @@ void check_softmax(const Tensor& x, size_t n) {
             // element and, weighted, in the sum (at most u·n/e there); then the functions' own.
             const double relative =
                 (std::min(std::fabs(d), 100.0) + static_cast<double>(n) + 16) * kUnit;
-            CHECK(close(host(y)[first + i], want, relative, wide(kSmallest)));
+            CHECK(close(share[first + i], want, relative, wide(kSmallest)));
             // x − max and the shift are rounded once each, and their difference.
             const double shift = std::log(sum);
-            CHECK(close(host(l)[first + i], d - shift, 3 * kUnit,
+            CHECK(close(logarithm[first + i], d - shift, 3 * kUnit,
                         (4 * shift + static_cast<double>(n) * 0.5) * kUnit));
         }
     }

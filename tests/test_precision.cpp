@@ -348,7 +348,7 @@ TEST_CASE("cuda: members in every precision, within the roundings it names") {
     }
 }
 
-TEST_CASE("cuda: twenty generations in bfloat16 improve the fitness") {
+TEST_CASE("cuda: twenty generations in bfloat16 improve the fitness [once]") {
     for (const Precision precision : {Precision::tf32, Precision::bf16}) {
         CAPTURE(static_cast<int>(precision));
         const Run run = quick_start(precision, 20);

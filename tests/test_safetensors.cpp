@@ -82,7 +82,7 @@ TEST_CASE("safetensors: truncated anywhere, a file is refused") {
     }
 }
 
-TEST_CASE("safetensors: a damaged header byte is refused or means the same") {
+TEST_CASE("safetensors: a damaged header byte is refused or means the same [host]") {
     const TempDirectory directory("safetensors-corrupt");
     const auto path = directory / "model.safetensors";
     const nn::Sequential saved = make_model(1);

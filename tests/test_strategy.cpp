@@ -930,7 +930,7 @@ TEST_CASE("strategy: two strategies in two threads are as alone") {
                            .optimizer = optim::adam(),
                            .parallel_fitness = true});
         const Tensor target = random_tensor({5, 3}, static_cast<uint32_t>(seed));
-        for (int i = 0; i < 20; ++i) {
+        for (int i = 0; i < (is_slow() ? 4 : 20); ++i) {
             if (members) {
                 es.step([&](const Member& m) { return -mse(m(x), target).item(); });
             } else {
@@ -964,7 +964,7 @@ TEST_CASE("strategy: the quick start learns") {
     const float before = mse(model(x), target).item();
     Eggroll es(model, {.pop_size = 32, .sigma = 0.1f, .lr = 0.1f, .rank = 4});
     Report first, last;
-    for (int step = 0; step < 100; ++step) {
+    for (int step = 0; step < (is_slow() ? 40 : 100); ++step) {
         last = es.step(x, [&](const Tensor& y) { return -mse(y, target); });
         if (step == 0) first = last;
     }
