@@ -96,17 +96,22 @@ Tensor Module::register_parameter(const std::string& name, const Shape& shape, I
 
 Tensor Module::register_parameter(const std::string& name, const Shape& shape, Initializer init,
                                   NoiseShape noise) {
+    return register_parameter({name, Tensor::zeros(shape), noise, std::move(init)});
+}
+
+Tensor Module::register_parameter(Parameter parameter) {
+    const NoiseShape& noise = parameter.noise;
+    const Shape& shape = parameter.value.shape();
     if (noise.is_matrix() && noise.rows * noise.cols != element_count(shape)) {
-        throw Error("[register_parameter] \"" + name + "\" is " + to_string(shape) +
+        throw Error("[register_parameter] \"" + parameter.name + "\" is " + to_string(shape) +
                     " but its noise is " + to_string({noise.rows, noise.cols}));
     }
     if (element_count(shape) == 0) {
-        throw Error("[register_parameter] \"" + name + "\" is " + to_string(shape) +
+        throw Error("[register_parameter] \"" + parameter.name + "\" is " + to_string(shape) +
                     " and has no elements");
     }
-    require_new("register_parameter", parameters_, name);
-    Parameter parameter{name, Tensor::zeros(shape), noise, std::move(init)};
-    TensorAccess::storage(parameter.value)->name = name;
+    require_new("register_parameter", parameters_, parameter.name);
+    TensorAccess::storage(parameter.value)->name = parameter.name;
     draw(parameter, 0, static_cast<uint32_t>(parameters_.size()));
     parameters_.push_back(std::move(parameter));
     return parameters_.back().value;

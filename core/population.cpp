@@ -3,6 +3,9 @@
 #include "core/checks.h"
 #include "core/perturbation.h"
 #include "core/strategy.h"
+#include "core/text.h"
+
+#include <eggroll/system.h>
 
 #include <algorithm>
 #include <mutex>
@@ -28,6 +31,22 @@ void for_chunks(const Backend& backend, int64_t pop_size, int64_t chunk, const F
                        },
                        &context);
 }
+
+/// A model that gives the value of one parameter, whatever it is called with.
+class ValueOf : public nn::Module {
+public:
+    ValueOf(const char* caller, const NamedValues& values, const std::string& name)
+        : caller_(caller), values_(values), name_(name) {}
+
+    Tensor forward(const Tensor&, const View& v) const override {
+        return values_.value(caller_, name_, v);
+    }
+
+private:
+    const char* caller_;
+    const NamedValues& values_;
+    const std::string& name_;
+};
 
 /// What a model returned for a range of members, marked even if no perturbed parameter was met.
 Tensor as_members(const Tensor& y, int64_t count) {
@@ -75,8 +94,9 @@ const Backend& Strategy::backend_at(const char* caller, const Generation& genera
     return backend_of(own);
 }
 
-void Strategy::evaluate(const Generation& generation, const Tensor& x,
-                        const Consume& consume) const {
+void Strategy::evaluate(const Generation& generation, const Tensor& x, const Consume& consume,
+                        const nn::Module* part_of) const {
+    const nn::Module& called = part_of != nullptr ? *part_of : model;
     const int64_t pop_size = options.pop_size;
     if (x.is_per_member() && x.members() != pop_size) {
         throw Error("[forward] x " + to_string(x.shape()) +
@@ -98,33 +118,38 @@ void Strategy::evaluate(const Generation& generation, const Tensor& x,
     for_chunks(backend, pop_size, chunk, [&](int64_t first, int64_t count) {
         const Tensor own = x.is_per_member() ? TensorAccess::member_range(x, first, count) : x;
         const View view = ViewAccess::make(scope, first, count);
-        consume(first, as_members(in_floats(model.forward(own, view)), count));
+        consume(first, as_members(in_floats(called.forward(own, view)), count));
     });
 }
 
-Tensor Strategy::forward(const Generation& generation, const Tensor& x) const {
+Tensor Strategy::forward(const Generation& generation, const Tensor& x,
+                         const nn::Module* part_of) const {
     Tensor all;
     std::mutex mutex;
-    evaluate(generation, x, [&](int64_t first, const Tensor& y) {
-        {
-            const std::scoped_lock lock(mutex);
-            if (y.device() != Device::cpu() && y.members() == options.pop_size &&
-                TensorAccess::is_sole_owner(y)) {
-                all = y;  // nobody else's, and complete
-                return;
+    evaluate(
+        generation, x,
+        [&](int64_t first, const Tensor& y) {
+            {
+                const std::scoped_lock lock(mutex);
+                if (y.device() != Device::cpu() && y.members() == options.pop_size &&
+                    TensorAccess::is_sole_owner(y)) {
+                    all = y;  // nobody else's, and complete
+                    return;
+                }
+                if (!all.is_per_member()) {
+                    Shape shape = y.shape();
+                    shape[0] = options.pop_size;
+                    all = kept_->take(nullptr, shape, y.device(), y.dtype(), true);
+                }
             }
-            if (!all.is_per_member()) {
-                Shape shape = y.shape();
-                shape[0] = options.pop_size;
-                all = kept_->take(nullptr, shape, y.device(), y.dtype(), true);
+            if (y.part_shape() != all.part_shape()) {
+                throw Error("[forward] the model returned parts of shape " +
+                            to_string(y.part_shape()) + " and of shape " +
+                            to_string(all.part_shape()));
             }
-        }
-        if (y.part_shape() != all.part_shape()) {
-            throw Error("[forward] the model returned parts of shape " + to_string(y.part_shape()) +
-                        " and of shape " + to_string(all.part_shape()));
-        }
-        TensorAccess::member_range(all, first, y.members()).assign(y);
-    });
+            TensorAccess::member_range(all, first, y.members()).assign(y);
+        },
+        part_of);
     return all;
 }
 
@@ -142,8 +167,8 @@ Tensor Strategy::fitness(const Generation& generation, const Tensor& x,
     return all;
 }
 
-Tensor Strategy::forward_member(const Generation& generation, const Tensor& x,
-                                int64_t member) const {
+Tensor Strategy::forward_member(const Generation& generation, const Tensor& x, int64_t member,
+                                const nn::Module* part_of) const {
     if (x.is_per_member()) {
         throw Error("[Member] x " + to_string(x.shape()) +
                     " is per-member, but one member takes an input of its own");
@@ -152,8 +177,18 @@ Tensor Strategy::forward_member(const Generation& generation, const Tensor& x,
     Scope scope(table, members(generation.backend_block()));
     scope.noise = &generation.noise;
     scope.precision = precision_;
-    const Tensor y = in_floats(model.forward(x, ViewAccess::make(scope, member, 1)));
+    const nn::Module& called = part_of != nullptr ? *part_of : model;
+    const Tensor y = in_floats(called.forward(x, ViewAccess::make(scope, member, 1)));
     return y.is_per_member() ? TensorAccess::with_shape(y, y.part_shape(), false) : y;
+}
+
+const nn::Module& Strategy::part(const char* caller, const std::string& name) const {
+    const auto* system = dynamic_cast<const System*>(&model);
+    if (system == nullptr) {
+        throw Error(std::string("[") + caller + "] the model is no System, so there is no part " +
+                    in_quotes(name));
+    }
+    return system->part(name);
 }
 
 void Strategy::copy_member(const Generation& generation, int64_t member, nn::Module& target) const {
@@ -197,6 +232,17 @@ Tensor Population::forward(const Tensor& x) const {
     return generation_->opened("Population::forward").forward(*generation_, x);
 }
 
+Tensor Population::call(const std::string& part, const Tensor& x) const {
+    const detail::Strategy& strategy = generation_->opened("Population::call");
+    return strategy.forward(*generation_, x, &strategy.part("Population::call", part));
+}
+
+Tensor Population::value(const std::string& name) const {
+    const detail::Strategy& strategy = generation_->opened("Population::value");
+    const detail::ValueOf value("Population::value", strategy.by_name, name);
+    return strategy.forward(*generation_, generation_->run, &value);
+}
+
 std::vector<float> Population::evaluate(const Tensor& x, const Objective& objective) const {
     const Tensor fitness = generation_->opened("Population::evaluate")
                                .fitness(*generation_, x, objective)
@@ -215,6 +261,21 @@ Member Population::member(int64_t index) const {
 
 Tensor Member::operator()(const Tensor& x) const {
     return generation_->opened("Member").forward_member(*generation_, x, index_);
+}
+
+Tensor Member::call(const std::string& part, const Tensor& x) const {
+    const detail::Strategy& strategy = generation_->opened("Member::call");
+    return strategy.forward_member(*generation_, x, index_, &strategy.part("Member::call", part));
+}
+
+Tensor Member::value(const std::string& name) const {
+    const detail::Strategy& strategy = generation_->opened("Member::value");
+    const detail::ValueOf value("Member::value", strategy.by_name, name);
+    return strategy.forward_member(*generation_, generation_->run, index_, &value);
+}
+
+float Member::number(const std::string& name) const {
+    return detail::number_of("Member::number", name, value(name));
 }
 
 int64_t Member::generation() const {

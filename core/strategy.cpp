@@ -187,6 +187,7 @@ Strategy::Strategy(nn::Module& trained, Options given)
     check_options(options);
     table = select_parameters(model, options);
     precision_ = precision_for(options, table);
+    for (const TableEntry& entry : table.entries()) by_name.add(entry.parameter);
     for (const TableEntry& entry : table.entries()) {
         Tensor value = entry.parameter.value;
         TensorAccess::storage(value)->written = true;  // trained weights are not drawn anew

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include "core/named_values.h"
 #include "core/noise_cache.h"
 
 #include <eggroll/strategy.h>
@@ -55,11 +56,16 @@ public:
     /// The outputs of all members chunk by chunk, in any order and from several threads:
     /// consume(first member, y (V,...) per-member).
     using Consume = std::function<void(int64_t, const Tensor&)>;
-    void evaluate(const Generation& generation, const Tensor& x, const Consume& consume) const;
-    Tensor forward(const Generation& generation, const Tensor& x) const;
+    void evaluate(const Generation& generation, const Tensor& x, const Consume& consume,
+                  const nn::Module* part = nullptr) const;  // null: the model
+    Tensor forward(const Generation& generation, const Tensor& x,
+                   const nn::Module* part = nullptr) const;
     /// Fitness (P) of all members, where the parameters are.
     Tensor fitness(const Generation& generation, const Tensor& x, const Objective& objective) const;
-    Tensor forward_member(const Generation& generation, const Tensor& x, int64_t member) const;
+    Tensor forward_member(const Generation& generation, const Tensor& x, int64_t member,
+                          const nn::Module* part = nullptr) const;
+    /// A part of the model, which must be a System.
+    const nn::Module& part(const char* caller, const std::string& name) const;
     void copy_member(const Generation& generation, int64_t member, nn::Module& model) const;
 
     // The cycle (strategy.cpp).
@@ -91,6 +97,7 @@ public:
     float lr, sigma;        // base values, times their schedules
     int64_t completed = 0;  // generations
     ParameterTable table;
+    NamedValues by_name;
 
 private:
     /// Marks that a tell is under way.

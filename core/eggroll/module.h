@@ -5,6 +5,7 @@
 #include <eggroll/ops.h>
 
 #include <functional>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -34,7 +35,11 @@ struct Parameter {
     Initializer init = {};
     int rank = 0;           // of its perturbation; 0: Options::rank
     float sigma_scale = 1;  // times σ
-    bool frozen = false;    // neither perturbed nor changed
+    bool frozen = false;    // never perturbed nor changed
+    // Bounds of what `value(name)` of a bundle, a member or a population reads; the parameter
+    // itself is free, and the operations of <eggroll/ops.h> see it as it is.
+    float min = -std::numeric_limits<float>::infinity();
+    float max = std::numeric_limits<float>::infinity();
 };
 
 namespace nn {
@@ -101,6 +106,8 @@ protected:
     Tensor register_parameter(const std::string& name, const Shape& shape, Initializer init);
     Tensor register_parameter(const std::string& name, const Shape& shape, Initializer init,
                               NoiseShape noise);
+    /// The same of one that is described in full; its value tells the shape.
+    Tensor register_parameter(Parameter parameter);
     /// Registers an inner layer: its parameters appear as "name.<theirs>". A layer whose values
     /// nobody has written to since it was made gets fresh ones, as parts of this one.
     void register_module(const std::string& name, const Module& inner);

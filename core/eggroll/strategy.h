@@ -73,6 +73,14 @@ class EGGROLL_API Member {
 public:
     /// The member's output for an input of its own: x (B,I) -> (B,O).
     Tensor operator()(const Tensor& x) const;
+    /// Of a System's part: x (B,I) -> (B,O).
+    Tensor call(const std::string& part, const Tensor& x) const;
+    /// A parameter as this member has it, W + s σ/√r A Bᵀ or b + s σ ε, within its bounds; its own
+    /// tensor where the member has no perturbation of it. Throws Error naming the nearest names
+    /// when there is none of this name.
+    Tensor value(const std::string& name) const;
+    /// A value of one element.
+    float number(const std::string& name) const;
     int64_t index() const { return index_; }
     int64_t generation() const;
     /// Writes the member's weights, W + s σ/√r A Bᵀ and b + s σ ε, into another model of the same
@@ -97,6 +105,11 @@ public:
     /// All members at once: a shared x (B,I), or per_member(x) (P,B,I), to y (P,B,O) per-member.
     /// The strategy keeps the memory of the last y for the next one.
     Tensor forward(const Tensor& x) const;
+    /// The same of a System's part.
+    Tensor call(const std::string& part, const Tensor& x) const;
+    /// A parameter (...) as all members have it, within its bounds: (P,...) per-member, to go on
+    /// with by matmul and arithmetic. P times its size: for small parameters.
+    Tensor value(const std::string& name) const;
     /// Their fitness under an objective, without storing their outputs.
     std::vector<float> evaluate(const Tensor& x, const Objective& objective) const;
     Member member(int64_t index) const;

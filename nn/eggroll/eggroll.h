@@ -4,8 +4,10 @@
 // All of libeggroll.
 
 #include <eggroll/activation.h>
+#include <eggroll/bundle.h>
 #include <eggroll/device.h>
 #include <eggroll/dlpack.h>
+#include <eggroll/episode.h>
 #include <eggroll/error.h>
 #include <eggroll/flatten.h>
 #include <eggroll/init.h>
@@ -20,10 +22,12 @@
 #include <eggroll/perturbation.h>
 #include <eggroll/safetensors.h>
 #include <eggroll/schedule.h>
+#include <eggroll/scorer.h>
 #include <eggroll/sequential.h>
 #include <eggroll/softmax.h>
 #include <eggroll/strategy.h>
 #include <eggroll/stream.h>
+#include <eggroll/system.h>
 #include <eggroll/tensor.h>
 #include <eggroll/threads.h>
 #include <eggroll/version.h>
