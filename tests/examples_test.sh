@@ -40,7 +40,7 @@ missing = set(sys.argv[1].split()) - set(json.loads(sys.stdin.read()))
 sys.exit(f'missing in the JSON: {missing}' if missing else 0)" "$keys" || fail "$*" out
 }
 
-for example in quickstart own_layer nano_classifier fashion_mnist; do
+for example in quickstart own_layer nano_classifier fashion_mnist external_fitness; do
     "$bin/$example" --help >out || fail "$example --help" out
     [ -s out ] || fail "$example --help says nothing"
     got=0
@@ -48,7 +48,7 @@ for example in quickstart own_layer nano_classifier fashion_mnist; do
     [ "$got" -ne 0 ] || fail "$example accepts --no-such-option"
     cat out err | grep -q -- --no-such-option || fail "$example does not name the option" out err
 done
-for example in own_layer nano_classifier fashion_mnist; do
+for example in own_layer nano_classifier fashion_mnist external_fitness; do
     for option in --steps --pop-size --sigma --lr --rank --seed --threads --json; do
         "$bin/$example" --help | grep -q -- "$option" || fail "$example has no $option"
     done
@@ -68,6 +68,31 @@ grep -q "cannot write to stdout" err || fail "own_layer does not say what failed
 json "example accuracy steps seed" "$bin/nano_classifier" --steps 2 --json
 json "example accuracy steps seed" "$bin/own_layer" --steps 2 --json
 grep -q . err && fail "own_layer writes on stderr" err
+
+# In other processes as in this one, and whatever happens to them.
+external="$bin/external_fitness --steps 12 --pop-size 16 --json"
+json "example fitness controller steps seed" $external --in-process
+tail -n 1 out >in_process
+for workers in 1 3; do
+    $external --workers $workers >out 2>err || fail "external_fitness --workers $workers" out err
+    grep -q "workers lost: 0" out || fail "external_fitness lost a worker" out err
+    tail -n 1 out | cmp - in_process || fail "$workers workers find something else" out
+    $external --workers $workers --kill-one >out 2>err || fail "external_fitness --kill-one" out err
+    grep -q "workers lost: 1" out || fail "external_fitness --kill-one lost no worker" out err
+    tail -n 1 out | cmp - in_process || fail "a worker less finds something else" out
+done
+cat >simulator.py <<'PYTHON'
+import sys
+for line in sys.stdin:
+    word, id, n, *numbers = line.split()
+    numbers = [float.fromhex(x) for x in numbers]
+    print("fitness", id, (-sum(x * x for x in numbers)).hex(), flush=True)
+PYTHON
+json "fitness controller" $external --command "exec python3 simulator.py"
+refused 1 "exit status 3" $external --command "exit 3"
+refused 1 "hello" $external --command "while read line; do echo hello; done"
+refused 1 "not a request" sh -c "echo hello | '$bin/external_fitness' --worker"
+refused 2 --workers $external --workers 0
 
 python3 - <<'PYTHON'
 import gzip, os, struct
