@@ -181,8 +181,8 @@ void add_rows(Context& c, int64_t rows, int64_t n, std::vector<Operation>& all) 
     }
     all.push_back(
         rows_op("softmax", rows, n, y, size, [=, &b] { b.softmax(x, y, rows, n, false); }));
-    all.push_back(
-        rows_op("standardize", rows, n, y, size, [=, &b] { b.standardize(x, y, rows, n, 1e-5f); }));
+    all.push_back(rows_op("standardize", rows, n, y, size,
+                          [=, &b] { b.standardize(x, y, rows, n, 1e-5f, true); }));
     all.push_back(rows_op("reduce_sum", rows, n, y, rows,
                           [=, &b] { b.reduce(detail::Reduce::sum, x, y, rows, n, 1); }));
     all.push_back(rows_op("argmax", rows, n, y, rows, [=, &b] { b.argmax(x, y, rows, n); }));

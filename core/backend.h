@@ -121,6 +121,7 @@ struct LinearArgs {
 enum class Unary { negate, relu, tanh, sigmoid, gelu, silu, exp, log, sqrt, abs, sin, cos, square };
 enum class Binary { add, sub, mul, div, maximum, minimum, greater, less, equal };
 enum class Reduce { sum, mean, max };
+enum class Pool { max, mean };
 enum class Loss { mse, cross_entropy, accuracy };
 
 inline constexpr int kMaxDims = 8;
@@ -139,6 +140,14 @@ struct MatmulArgs {
     float* c;
     int64_t batches, m, k, n;
     int64_t stride_a, stride_b;
+};
+
+/// Windows that slide over images: x (N,C,H,W), `out` of them down and across.
+struct WindowArgs {
+    const float* x;
+    float* y;
+    int64_t images, channels, height, width;  // N, C, H, W
+    int64_t kernel[2], stride[2], padding[2], out[2];
 };
 
 /// One value a member from its rows: Loss::mse compares (V,n) with target (n) or (V,n); the others
@@ -264,11 +273,17 @@ struct Backend {
     void (*reduce)(Reduce kind, const float* x, float* y, int64_t outer, int64_t n, int64_t inner);
     void (*argmax)(const float* x, float* y, int64_t rows, int64_t n);
     void (*softmax)(const float* x, float* y, int64_t rows, int64_t n, bool logarithm);
-    void (*standardize)(const float* x, float* y, int64_t rows, int64_t n, float eps);
+    /// Each row over the root of its mean square + eps; centred: after its mean was taken off.
+    void (*standardize)(const float* x, float* y, int64_t rows, int64_t n, float eps, bool centred);
     /// y (rows) = x (rows,n)[ids], id r mod id_rows; an id outside 0..n-1 gives NaN.
     void (*gather)(const float* x, const int32_t* ids, float* y, int64_t rows, int64_t n,
                    int64_t id_rows);
     void (*matmul)(const MatmulArgs& args);
+    /// y (N,Ho,Wo,C·kh·kw): what each window sees, zeros in the padding.
+    void (*unfold)(const WindowArgs& args);
+    /// y (N,C,Ho,Wo) from each channel's windows. The padding is never the largest, and counts as
+    /// zeros in a mean. Every window holds an element of x.
+    void (*pool)(Pool kind, const WindowArgs& args);
     // bfloat16 by its bits; see core/bf16.h.
     void (*round_bf16)(const float* x, uint16_t* y, int64_t n);
     void (*widen_bf16)(const uint16_t* x, float* y, int64_t n);

@@ -202,28 +202,41 @@ Tensor embedding(const Tensor& ids, const Tensor& table, const View& view) {
     return y;
 }
 
-Tensor layer_norm(const Tensor& given, const Tensor& gain, const Tensor& bias, const View& view,
-                  float eps) {
-    const Tensor x = require_floats("layer_norm", given, "x");
-    require_members("layer_norm", x, view);
-    const int64_t n = last_extent("layer_norm", x);
+namespace {
+
+/// Rows over their root mean square, centred or not. Gain and bias (n) may be empty.
+Tensor normalized(const char* op, const Tensor& given, const Tensor& gain, const Tensor& bias,
+                  const View& view, float eps, bool centred) {
+    const Tensor x = require_floats(op, given, "x");
+    require_members(op, x, view);
+    const int64_t n = last_extent(op, x);
     for (const Tensor* parameter : {&gain, &bias}) {
         if (parameter->size() == 0) continue;
-        require_parameter("layer_norm", *parameter, "parameter");
+        require_parameter(op, *parameter, "parameter");
         if (parameter->shape() != Shape{n}) {
-            fail("layer_norm", label("parameter", *parameter) + " is " +
-                                   to_string(parameter->shape()) + " but x is " +
-                                   to_string(x.shape()));
+            fail(op, label("parameter", *parameter) + " is " + to_string(parameter->shape()) +
+                         " but x is " + to_string(x.shape()));
         }
     }
     Tensor y = TensorAccess::make(x.shape(), x.device(), Dtype::f32, x.is_per_member());
     if (n > 0) {
         TensorAccess::backend(x).standardize(TensorAccess::floats(x), TensorAccess::floats(y),
-                                             x.size() / n, n, eps);
+                                             x.size() / n, n, eps, centred);
     }
     if (gain.size() > 0) y = y * perturbed(gain, view);
     if (bias.size() > 0) y = y + perturbed(bias, view);
     return y;
+}
+
+}  // namespace
+
+Tensor layer_norm(const Tensor& x, const Tensor& gain, const Tensor& bias, const View& view,
+                  float eps) {
+    return normalized("layer_norm", x, gain, bias, view, eps, true);
+}
+
+Tensor rms_norm(const Tensor& x, const Tensor& gain, const View& view, float eps) {
+    return normalized("rms_norm", x, gain, Tensor(), view, eps, false);
 }
 
 }  // namespace eggroll

@@ -1,9 +1,19 @@
 // SPDX-License-Identifier: MIT
 #include "core/scope.h"
 
+#include "core/windows.h"
+
 #include <algorithm>
 
 namespace eggroll::detail {
+
+namespace {
+
+std::pair<const Storage*, int64_t> place_of(const Tensor& x) {
+    return {TensorAccess::storage(x), TensorAccess::offset(x)};
+}
+
+}  // namespace
 
 ParameterTable::ParameterTable(std::vector<TableEntry> entries) : entries_(std::move(entries)) {
     for (size_t i = 0; i < entries_.size(); ++i) {
@@ -43,16 +53,40 @@ Tensor Scope::shared_product(const Tensor& x, const Tensor& w, int64_t rows, int
                         rows, inputs, outputs, with);
         return y;
     };
-    // What is made inside the pass belongs to one chunk and is soon gone, its memory another
-    // tensor's; only the input and the parameters are there for all of it.
-    if (TensorAccess::storage(x) != TensorAccess::storage(input) || table->find(w) == nullptr) {
+    const TableEntry* entry = table->find(w);
+    std::unique_lock lock(mutex_);
+    if (entry == nullptr || !outlives_chunks(x)) {
+        lock.unlock();
         return compute(TensorAccess::make({rows, outputs}, x.device()));
     }
-    const std::scoped_lock lock(mutex_);
-    Tensor& known = products_[{TensorAccess::storage(w), TensorAccess::offset(x)}];
+    Tensor& known = products_[{TensorAccess::storage(w), place_of(x)}];
     if (known.size() == 0) {
-        known = compute(make(&table->find(w)->parameter, {rows, outputs}, x.device()));
+        known = compute(make(&entry->parameter, {rows, outputs}, x.device()));
     }
+    return known;
+}
+
+bool Scope::outlives_chunks(const Tensor& x) const {
+    const Storage* storage = TensorAccess::storage(x);
+    return storage == TensorAccess::storage(input) ||
+           std::any_of(unfolded_.begin(), unfolded_.end(), [&](const auto& known) {
+               return TensorAccess::storage(known.second) == storage;
+           });
+}
+
+Tensor Scope::unfolded(const Tensor& x, const Tensor& w, const WindowArgs& of) const {
+    const Shape shape = unfolded_shape(of);
+    const TableEntry* entry = table->find(w);
+    if (x.is_per_member() || entry == nullptr ||
+        TensorAccess::storage(x) != TensorAccess::storage(input)) {
+        return unfold(x, of, TensorAccess::make(shape, x.device()));
+    }
+    const Windows windows{of.channels,  of.height,    of.width,      of.kernel[0], of.kernel[1],
+                          of.stride[0], of.stride[1], of.padding[0], of.padding[1]};
+    const std::scoped_lock lock(mutex_);
+    Tensor& known = unfolded_[{place_of(x), windows}];
+    // An owner of its own: what the product is kept for is the parameter.
+    if (known.size() == 0) known = unfold(x, of, make(&entry->parameter.noise, shape, x.device()));
     return known;
 }
 

@@ -6,6 +6,7 @@
 
 #include <eggroll/module.h>
 
+#include <array>
 #include <map>
 #include <mutex>
 #include <utility>
@@ -66,9 +67,12 @@ struct Scope {
     const NoiseCache* noise = nullptr;     // null: none is kept
     Precision precision = Precision::f32;  // asked for
 
-    /// x Wᵀ (B,O) of the pass's own input, computed by whoever needs it first.
+    /// x Wᵀ (B,O) of the pass's own input, unfolded or not, computed by whoever needs it first.
     Tensor shared_product(const Tensor& x, const Tensor& w, int64_t rows, int64_t inputs,
                           int64_t outputs, Precision with) const;
+    /// What a convolution by w sees of the pass's own input, unfolded by whoever needs it first; of
+    /// another x, unfolded for this call. `windows` says all but where. -> (N·Ho·Wo,C·kh·kw)
+    Tensor unfolded(const Tensor& x, const Tensor& w, const WindowArgs& windows) const;
     /// W (O,I) in the layout the backend likes best for so many rows, laid out by whoever needs it
     /// first; empty where that is W's own, or where it is a matter of speed and W no parameter.
     Tensor packed(const Tensor& w, int64_t rows, Precision with) const;
@@ -78,7 +82,14 @@ private:
 
     mutable std::mutex mutex_;
     mutable std::map<const Storage*, Tensor> packed_;
-    mutable std::map<std::pair<const Storage*, int64_t>, Tensor> products_;  // (w, offset of x)
+    /// Whether x is there for all of the pass; what is made inside it belongs to one chunk and is
+    /// soon gone, its memory another tensor's. The mutex is held.
+    bool outlives_chunks(const Tensor& x) const;
+
+    using Place = std::pair<const Storage*, int64_t>;  // storage and offset
+    using Windows = std::array<int64_t, 9>;            // C, H, W, kernel, stride, padding
+    mutable std::map<std::pair<const Storage*, Place>, Tensor> products_;  // by w and x
+    mutable std::map<std::pair<Place, Windows>, Tensor> unfolded_;         // by x
 };
 
 struct ViewAccess {

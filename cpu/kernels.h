@@ -2,7 +2,8 @@
 #pragma once
 
 // The rows of the table that are compiled for an instruction set; see core/backend.h for what each
-// does. One file a group: linear, elementwise, reduce, loss, matmul, update, optimize, shaping.
+// does. One file a group: linear, parameter, embedding,
+// windows, elementwise, reduce, loss, matmul, update, optimize, shaping.
 
 #include "core/backend.h"
 #include "cpu/isa.h"
@@ -20,8 +21,12 @@ void linear(const LinearArgs& args);
 
 // parameter.cpp
 void perturb_vector(const Members& members, const Operand& b, int64_t n, float* y);
+
+// embedding.cpp, windows.cpp
 void embedding(const Members& members, const Operand& table, int64_t rows, const int32_t* ids,
                bool own_ids, int64_t batch, int64_t cols, float* y);
+void unfold(const WindowArgs& args);
+void pool(Pool kind, const WindowArgs& args);
 
 // elementwise.cpp
 void fill(float* to, float value, int64_t n);
@@ -38,7 +43,7 @@ void activate_row(Act act, float* y, int64_t n);
 void reduce(Reduce kind, const float* x, float* y, int64_t outer, int64_t n, int64_t inner);
 void argmax(const float* x, float* y, int64_t rows, int64_t n);
 void softmax(const float* x, float* y, int64_t rows, int64_t n, bool logarithm);
-void standardize(const float* x, float* y, int64_t rows, int64_t n, float eps);
+void standardize(const float* x, float* y, int64_t rows, int64_t n, float eps, bool centred);
 void gather(const float* x, const int32_t* ids, float* y, int64_t rows, int64_t n, int64_t id_rows);
 
 // matmul.cpp, loss.cpp

@@ -84,11 +84,11 @@ void softmax(const float* x, float* y, int64_t rows, int64_t n, bool logarithm) 
     }
 }
 
-void standardize(const float* x, float* y, int64_t rows, int64_t n, float eps) {
+void standardize(const float* x, float* y, int64_t rows, int64_t n, float eps, bool centred) {
     for (int64_t r = 0; r < rows; ++r) {
         const float* row = x + r * n;
         float* to = y + r * n;
-        const double mean = sum_of(row, n, 1) / static_cast<double>(n);
+        const double mean = centred ? sum_of(row, n, 1) / static_cast<double>(n) : 0.0;
         const auto centre = static_cast<float>(mean);
         double squares = 0.0;
         for (int64_t i = 0; i < n; ++i) {

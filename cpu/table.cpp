@@ -48,6 +48,8 @@ void fill_rows(Backend& table) {
     table.standardize = standardize;
     table.gather = gather;
     table.matmul = matmul;
+    table.unfold = unfold;
+    table.pool = pool;
     table.round_bf16 = round_bf16;
     table.widen_bf16 = widen_bf16;
     table.loss = loss;

@@ -109,6 +109,8 @@ Backend table_of() {
     table.standardize = Row<kDevice, &standardize>::call;
     table.gather = Row<kDevice, &gather>::call;
     table.matmul = Row<kDevice, &matmul>::call;
+    table.unfold = Row<kDevice, &unfold>::call;
+    table.pool = Row<kDevice, &pool>::call;
     table.round_bf16 = Row<kDevice, &round_bf16>::call;
     table.widen_bf16 = Row<kDevice, &widen_bf16>::call;
     table.loss = Row<kDevice, &loss>::call;

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Parameters other than the weights of a linear layer, as members see them.
+// Vector parameters as members see them.
 #include "cuda/kernels.h"
 #include "cuda/launch.h"
-#include "cuda/laws.h"
 #include "cuda/noise.h"
 
 namespace eggroll::cuda {
@@ -34,6 +33,7 @@ struct PerturbVector {
     }
 };
 
+<<<<<<< HEAD
 /// One element of one row; the noise of its row of A and of its row of B.
 struct Embedding {
     Members members;
@@ -73,6 +73,8 @@ struct Embedding {
     }
 };
 
+=======
+>>>>>>> cb8af8f (Embedding, Conv2d, pooling, RMSNorm, Residual, GRU and the minimal GRU: layers that models need next; rows of a perturbed table draw each pair's noise once for both signs)
 }  // namespace
 
 void perturb_vector(const Members& members, const Operand& b, int64_t n, float* y) {
@@ -82,6 +84,7 @@ void perturb_vector(const Members& members, const Operand& b, int64_t n, float* 
     for_each("perturb_vector", pairs * quads, PerturbVector{members, b, n, quads, y});
 }
 
+<<<<<<< HEAD
 void embedding(const Members& members, const Operand& table, int64_t rows, const int32_t* ids,
                bool own_ids, int64_t batch, int64_t cols, float* y) {
     if (members.count > 0 && table.law.kind != LawKind::low_rank) {
@@ -92,4 +95,6 @@ void embedding(const Members& members, const Operand& table, int64_t rows, const
              Embedding{members, table, ids, own_ids, batch, rows, cols, y});
 }
 
+=======
+>>>>>>> cb8af8f (Embedding, Conv2d, pooling, RMSNorm, Residual, GRU and the minimal GRU: layers that models need next; rows of a perturbed table draw each pair's noise once for both signs)
 }  // namespace eggroll::cuda

@@ -102,12 +102,17 @@ __global__ void __launch_bounds__(kRowThreads)
 }
 
 __global__ void __launch_bounds__(kRowThreads)
-    standardize_kernel(const float* x, float* y, int64_t rows, int64_t n, float eps) {
+    standardize_kernel(const float* x, float* y, int64_t rows, int64_t n, float eps, bool centred) {
     for (int64_t r = blockIdx.x; r < rows; r += gridDim.x) {
         const float* row = x + r * n;
-        double sum = 0.0;
-        for (int64_t i = threadIdx.x; i < n; i += kRowThreads) sum += static_cast<double>(row[i]);
-        const double mean = block_sum<kRowThreads>(sum) / static_cast<double>(n);
+        double mean = 0.0;
+        if (centred) {
+            double sum = 0.0;
+            for (int64_t i = threadIdx.x; i < n; i += kRowThreads) {
+                sum += static_cast<double>(row[i]);
+            }
+            mean = block_sum<kRowThreads>(sum) / static_cast<double>(n);
+        }
         double squares = 0.0;
         for (int64_t i = threadIdx.x; i < n; i += kRowThreads) {
             const double d = static_cast<double>(row[i]) - mean;
@@ -154,9 +159,9 @@ void softmax(const float* x, float* y, int64_t rows, int64_t n, bool logarithm) 
            dim3(kRowThreads), x, y, rows, n);
 }
 
-void standardize(const float* x, float* y, int64_t rows, int64_t n, float eps) {
+void standardize(const float* x, float* y, int64_t rows, int64_t n, float eps, bool centred) {
     launch("standardize", standardize_kernel, grid_of(rows, 1), dim3(kRowThreads), x, y, rows, n,
-           eps);
+           eps, centred);
 }
 
 void gather(const float* x, const int32_t* ids, float* y, int64_t rows, int64_t n,

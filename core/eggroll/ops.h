@@ -17,6 +17,20 @@
 
 namespace eggroll {
 
+/// Extents along the rows (H) and the columns (W) of an image; one number stands for both.
+struct Size2 {
+    int64_t rows, cols;
+
+    constexpr Size2(int64_t both) : rows(both), cols(both) {}
+    constexpr Size2(int64_t of_rows, int64_t of_cols) : rows(of_rows), cols(of_cols) {}
+};
+
+/// How a window slides over an image (H,W): Ho = (H + 2·padding − kernel)/stride + 1 of them down,
+/// likewise Wo across. Padding is of zeros, on every side.
+struct Sliding {
+    Size2 stride = 1, padding = 0;
+};
+
 /// An activation that may be folded into the operation before it.
 enum class Act { none, relu, tanh, sigmoid, gelu, silu };
 
@@ -37,6 +51,14 @@ EGGROLL_API Tensor embedding(const Tensor& ids, const Tensor& table, const View&
 /// gain (n) and bias (n) may be empty.
 EGGROLL_API Tensor layer_norm(const Tensor& x, const Tensor& gain, const Tensor& bias,
                               const View& view, float eps = 1e-5f);
+/// x/sqrt(mean(x²) + eps) · gain over the last axis (Zhang & Sennrich 2019). gain (n) may be empty.
+EGGROLL_API Tensor rms_norm(const Tensor& x, const Tensor& gain, const View& view,
+                            float eps = 1e-6f);
+/// y = act(w ⋆ x + b), PyTorch's convolution: x (...,C,H,W), w (O,C,kh,kw), b (O) or empty ->
+/// (...,O,Ho,Wo). Computed as `linear` of unfolded windows: w is perturbed as the matrix
+/// (O,C·kh·kw), and a parameter must be registered with that NoiseShape.
+EGGROLL_API Tensor conv2d(const Tensor& x, const Tensor& w, const Tensor& b, const View& view,
+                          const Sliding& sliding = {}, Act act = Act::none);
 
 // --- Arithmetic ---------------------------------------------------------------------------------
 
@@ -92,6 +114,11 @@ EGGROLL_API Tensor max(const Tensor& x, int axis);
 EGGROLL_API Tensor argmax(const Tensor& x);
 EGGROLL_API Tensor softmax(const Tensor& x);      // over the last axis
 EGGROLL_API Tensor log_softmax(const Tensor& x);  // over the last axis
+/// Of each channel's windows: x (...,C,H,W) -> (...,C,Ho,Wo). Padding, at most half a kernel, is
+/// never the largest; a NaN is.
+EGGROLL_API Tensor max_pool2d(const Tensor& x, Size2 kernel, const Sliding& sliding);
+/// Padding counts as zeros, as in PyTorch by default.
+EGGROLL_API Tensor avg_pool2d(const Tensor& x, Size2 kernel, const Sliding& sliding);
 /// x (...,N), ids (...) of int32 in 0..N-1 -> (...): the entry each row's id names.
 EGGROLL_API Tensor gather(const Tensor& x, const Tensor& ids);
 
