@@ -58,6 +58,21 @@ Tensor as_members(const Tensor& y, int64_t count) {
     return y;
 }
 
+/// Whether a parameter is a kernel that is unfolded: a matrix of more axes.
+bool is_kernel(const Parameter& parameter) {
+    return parameter.noise.is_matrix() && parameter.value.shape().size() > 2;
+}
+
+/// Extent of one activation row of x: its last axis, or where kernels slide over images (...,C,H,W)
+/// the channels of one pixel.
+int64_t row_extent(const ParameterTable& table, const Shape& part) {
+    const bool images =
+        part.size() >= 3 && std::any_of(table.entries().begin(), table.entries().end(),
+                                        [](const TableEntry& e) { return is_kernel(e.parameter); });
+    if (images) return std::max<int64_t>(part[part.size() - 3], 1);
+    return part.empty() ? 1 : std::max<int64_t>(part.back(), 1);
+}
+
 }  // namespace
 
 RunState* Generation::backend_run() const {
@@ -77,6 +92,7 @@ int64_t Strategy::widest() const {
     for (const TableEntry& entry : table.entries()) {
         const NoiseShape& noise = entry.parameter.noise;
         const Shape& shape = entry.parameter.value.shape();
+        if (is_kernel(entry.parameter)) widest = std::max(widest, noise.cols);  // when unfolded
         widest = std::max(widest, noise.is_matrix() ? noise.rows
                                   : shape.empty()   ? 1
                                                     : shape.back());
@@ -105,7 +121,7 @@ void Strategy::evaluate(const Generation& generation, const Tensor& x, const Con
     }
     const Backend& backend = backend_at("forward", generation, x);
     const Shape part = x.part_shape();
-    const int64_t columns = part.empty() ? 1 : std::max<int64_t>(part.back(), 1);
+    const int64_t columns = row_extent(table, part);
     const int64_t chunk =
         backend.plan_chunk({.pop_size = pop_size,
                             .rows = element_count(part) / columns,

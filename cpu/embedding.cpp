@@ -40,7 +40,7 @@ public:
         const KeptNoise* kept = table_.kept;
         const int64_t b_size = table_.rank * cols_;
         bt_ = own_bt_.data();
-        at_ = own_at_.data();
+        at_ = all_ ? own_at_.data() : nullptr;
         stride_ = rows_;
         if (find_place(kept, pair, 1) == Place::kept) {
             const int64_t a_size = table_.rank * kept->stride;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 
-// Trains an MLP on Fashion-MNIST by evolution strategies alone: every generation the whole
+// Trains a network on Fashion-MNIST by evolution strategies alone: every generation the whole
 // population is scored on one mini-batch, and no gradient is ever computed.
 
 #include "common/curve.h"
@@ -42,18 +42,19 @@ struct Settings : examples::CommonFlags {
     std::filesystem::path out = "fashion_mnist_out";
     double seconds = 0;
     int64_t batch = 128, validation = 0, eval_every = 250;
+    std::string model = "mlp";
     std::vector<int64_t> hidden = {64};
     std::string fitness = "cross_entropy", optimizer = "sgd", lr_schedule = "cosine";
     double lr_decay = 0.9996, lr_final = 0, sigma_decay = 1;
     bool quick = false;
 };
 
-/// Rows of images as the network sees them: byte/255 - kMeanPixel.  x (N,pixels), labels (N)
+/// Images as the network sees them: byte/255 - kMeanPixel.  x (N,...), labels (N)
 struct Batch {
     Tensor x, labels;
 
-    Batch(int64_t count, int64_t pixels)
-        : x(Tensor::zeros({count, pixels})),
+    Batch(int64_t count, Shape image)
+        : x(Tensor::zeros(with_count(count, std::move(image)))),
           labels(Tensor::from_ints({count}, std::vector<int32_t>(static_cast<size_t>(count)))) {}
 
     void fill(const examples::LabelledImages& images, std::span<const uint32_t> rows) {
@@ -66,10 +67,23 @@ struct Batch {
             labels.ints()[i] = images.labels[rows[i]];
         }
     }
+
+private:
+    static Shape with_count(int64_t count, Shape image) {
+        image.insert(image.begin(), count);
+        return image;
+    }
 };
 
-Batch whole(const examples::LabelledImages& images, std::span<const uint32_t> rows) {
-    Batch batch(static_cast<int64_t>(rows.size()), images.rows * images.cols);
+/// What a network takes of an image: a row of pixels, or (channels,rows,cols).
+Shape input_shape(const Settings& settings, const examples::LabelledImages& images) {
+    if (settings.model == "cnn") return {1, images.rows, images.cols};
+    return {images.rows * images.cols};
+}
+
+Batch whole(const Settings& settings, const examples::LabelledImages& images,
+            std::span<const uint32_t> rows) {
+    Batch batch(static_cast<int64_t>(rows.size()), input_shape(settings, images));
     batch.fill(images, rows);
     return batch;
 }
@@ -113,6 +127,20 @@ nn::Sequential make_mlp(int64_t inputs, const std::vector<int64_t>& hidden) {
     }
     layers.push_back(std::make_unique<nn::Linear>(inputs, kClasses));
     return nn::Sequential(std::move(layers));
+}
+
+/// Two convolutions that halve the image, and one linear layer.
+nn::Sequential make_cnn(const Shape& image) {
+    const auto halved = [](int64_t n) { return (n + 1) / 2; };
+    const int64_t pixels = halved(halved(image[1])) * halved(halved(image[2]));
+    const nn::Conv2dOptions options{.stride = 2, .padding = 1};
+    return nn::Sequential(nn::Conv2d(image[0], 8, 3, options), nn::ReLU(),
+                          nn::Conv2d(8, 16, 3, options), nn::ReLU(), nn::Flatten(),
+                          nn::Linear(16 * pixels, kClasses));
+}
+
+nn::Sequential make_model(const Settings& settings, const Shape& image) {
+    return settings.model == "cnn" ? make_cnn(image) : make_mlp(image[0], settings.hidden);
 }
 
 /// The unperturbed model's accuracy; NaN when there are no images.
@@ -171,11 +199,11 @@ Data read_data(const Settings& settings) {
     // The images come in random order: the last ones are as good a validation set as any.
     const std::vector<uint32_t> all = numbers(images.count);
     const auto split = all.begin() + training;
-    Batch validation = whole(images, {split, all.end()});
+    Batch validation = whole(settings, images, {split, all.end()});
     return {std::move(images),
             {all.begin(), split},
             std::move(validation),
-            whole(test, numbers(test.count))};
+            whole(settings, test, numbers(test.count))};
 }
 
 struct Outcome {
@@ -187,7 +215,7 @@ Outcome train(nn::Module& model, const Data& data, const Settings& settings,
               const Options& options) {
     Eggroll es(model, options);
     MiniBatches batches(data.training, settings.batch, options.seed);
-    Batch batch(settings.batch, data.test.x.dim(1));
+    Batch batch(settings.batch, input_shape(settings, data.images));
     examples::CurveFile curve(settings.out / "curve.csv",
                               "generation,seconds,fitness_mean,fitness_best,fitness_std,"
                               "batch_accuracy,validation_accuracy,test_accuracy");
@@ -223,15 +251,15 @@ Outcome train(nn::Module& model, const Data& data, const Settings& settings,
 void run(const Settings& settings, Options options) {
     const Data data = read_data(settings);
     std::filesystem::create_directories(settings.out);
-    const int64_t pixels = data.test.x.dim(1);
-    nn::Sequential model = make_mlp(pixels, settings.hidden);
+    const Shape image = input_shape(settings, data.images);
+    nn::Sequential model = make_model(settings, image);
     model.init(options.seed);
     use_schedules(options, settings);
     const Outcome outcome = train(model, data, settings, options);
 
     const auto weights = settings.out / "model.safetensors";
     save_safetensors(weights, model);
-    nn::Sequential reread = make_mlp(pixels, settings.hidden);
+    nn::Sequential reread = make_model(settings, image);
     load_safetensors(weights, reread);
     const double test_accuracy = accuracy_on(reread, data.test);
 
@@ -259,7 +287,7 @@ void run(const Settings& settings, Options options) {
 
 int main(int argc, char** argv) {
     CLI::App app(
-        "Trains an MLP on Fashion-MNIST by evolution strategies. Training time counts the "
+        "Trains a network on Fashion-MNIST by evolution strategies. Training time counts the "
         "gathering of batches and the generations, not the reading of files and testing.");
     Settings settings;
     settings.steps = 28000;
@@ -270,7 +298,11 @@ int main(int argc, char** argv) {
     app.add_option("--seconds", settings.seconds, "end sooner, after so much training; 0: never")
         ->check(CLI::Range(0.0, 1e9));
     app.add_option("--batch", settings.batch, "images a generation")->check(examples::at_least(1));
-    app.add_option("--hidden", settings.hidden, "widths of the hidden layers: 128 or 256,128")
+    app.add_option("--model", settings.model,
+                   "mlp, or cnn: two convolutions of 3x3, stride 2, 8 and 16 channels, and a "
+                   "linear layer")
+        ->check(CLI::IsMember({"mlp", "cnn"}));
+    app.add_option("--hidden", settings.hidden, "mlp: widths of the hidden layers: 128 or 256,128")
         ->delimiter(',')
         ->check(examples::at_least(1));
     app.add_option("--fitness", settings.fitness, "what members are scored by")
