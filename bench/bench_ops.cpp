@@ -223,7 +223,7 @@ Operation shaping(Context& c, int64_t pop_size) {
     const detail::ShapingArgs args{.fitness = c.values(pop_size),
                                    .pop_size = pop_size,
                                    .antithetic = true,
-                                   .normalize = true,
+                                   .kind = detail::ShapingKind::z_score,
                                    .weights = c.values(pop_size / 2),
                                    .stats = &c.stats};
     return {.op = "shape_fitness",

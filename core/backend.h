@@ -5,6 +5,7 @@
 #include <eggroll/noise.h>
 #include <eggroll/ops.h>
 #include <eggroll/precision.h>
+#include <eggroll/shaping.h>
 
 #include <atomic>
 #include <cstddef>
@@ -46,6 +47,8 @@ struct Law {
 struct FitnessStats {
     double mean = 0, best = 0, worst = 0, std = 0;
     int64_t best_member = -1, non_finite = 0;
+    int64_t no_result = 0;  // not among the non-finite
+    int64_t used = 0;       // members that the update is made of; 0: there is none
 };
 
 /// Where a strategy is; lives in backend memory, so that one generation can follow another before
@@ -57,7 +60,7 @@ struct RunState {
     GenerationBlock failed;  // the generation it was in
 
     /// Whether the generation under way changes the parameters.
-    constexpr bool commits() const { return failure == 0 && stats.best_member >= 0; }
+    constexpr bool commits() const { return failure == 0 && stats.used > 0; }
 };
 
 /// Which members a call evaluates, and how their noise is found.
@@ -162,13 +165,29 @@ struct LossArgs {
     int64_t members, rows, n;
 };
 
+/// See eggroll/shaping.h for the formulas.
+enum class ShapingKind : int {
+    z_score,
+    centre,
+    centred_rank,
+    sign_of_pair,
+    groups,
+    none,
+    against_first,
+    own,  // the host's alone
+};
+
 /// Fitness in, weights of the update out; DESIGN: the law of shaping.
 struct ShapingArgs {
     const float* fitness;  // (P)
     int64_t pop_size;
-    bool antithetic, normalize;
-    float* weights;  // (P/2) d_j = f̂_2j − f̂_2j+1 when antithetic, else (P) f̂_j; 0 if none is finite
+    bool antithetic;
+    ShapingKind kind;
+    float* weights;  // (P/2) d_j = f̂_2j − f̂_2j+1 when antithetic, else (P) f̂_j; 0 if dropped
     FitnessStats* stats;
+    bool drop = false;  // NonFinite::drop
+    int64_t group_size = 0;
+    Spread spread = Spread::global;
 };
 
 /// g = √P · (1/P) Σ f̂_p (θ_p − θ) of one parameter from the weights of its noise streams.
@@ -186,7 +205,7 @@ struct UpdateArgs {
     float sigma_scale = 1;
 };
 
-enum class Rule { sgd, momentum, adam };
+enum class Rule { sgd, momentum, adam, nesterov, adamw };
 
 /// θ += lr · direction(g), elementwise; see eggroll/optimizer.h for the formulas.
 struct OptimizeArgs {
@@ -194,10 +213,11 @@ struct OptimizeArgs {
     const GenerationBlock* block;
     float* value;
     const float* g;
-    float* first_moment;   // momentum, adam
-    float* second_moment;  // adam
+    float* first_moment;   // all but sgd
+    float* second_moment;  // adam, adamw
     int64_t n;
     float beta1, beta2, eps;
+    float weight_decay = 0;  // adamw
 };
 
 /// What the number of members in a chunk is found from. Never from thread counts or detected
@@ -293,8 +313,15 @@ struct Backend {
     /// Begins a generation: the block becomes `block` (host). Known: the host knows how the one
     /// before it ended, and its failure is forgotten; else failure and count of updates stay.
     void (*begin)(RunState* run, const GenerationBlock& block, bool known);
+    /// mean (P) of fitness (P,k); see core/fitness.h.
+    void (*mean_evaluations)(const float* fitness, float* mean, int64_t pop_size,
+                             int64_t evaluations);
     void (*shape_fitness)(const ShapingArgs& args);
     void (*update)(const UpdateArgs& args);
+    /// sum[0] += Σ x², in the order of core/fixed_order.h.
+    void (*add_squares)(const float* x, int64_t n, double* sum);
+    /// x ·= min(1, limit/√squares[0]).
+    void (*clip)(const double* squares, float limit, float* x, int64_t n);
     void (*optimize)(const OptimizeArgs& args);
     /// Fails with a code unless x (n) is finite; the first failure stays.
     void (*check_finite)(RunState* run, int64_t code, const float* x, int64_t n);

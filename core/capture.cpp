@@ -25,9 +25,8 @@ std::vector<const void*> Strategy::places() const {
 
 std::shared_ptr<Capture> Strategy::capture(const Tensor& x, const Objective& objective) {
     require_closed("capture");
-    if (!optimizer_->on_device()) {
-        throw Error("[capture] optimizer \"" + optimizer_->name() +
-                    "\" needs the host (Optimizer::on_device)");
+    if (const std::string reason = needs_host(); !reason.empty()) {
+        throw Error("[capture] " + reason);
     }
     auto made = std::make_shared<Capture>(*this, x, objective);
     const std::shared_ptr<Generation> model_of = make_generation();

@@ -56,19 +56,20 @@ Report Eggroll::step_batched(const Tensor& x, const BatchedFitness& fitness) {
 Report Eggroll::step_members(const std::function<double(const Member&)>& fitness) {
     const auto open = strategy().begin_step();
     const detail::StepGuard guard(*strategy_);
-    std::vector<float> values(static_cast<size_t>(options().pop_size));
+    const int64_t times = options().evaluations, count = options().pop_size * times;
+    std::vector<float> values(static_cast<size_t>(count));
     const auto evaluate = [&](int64_t i) {
-        values[static_cast<size_t>(i)] = to_float(fitness(Member(open, i)));
+        values[static_cast<size_t>(i)] = to_float(fitness(Member(open, i / times, i % times)));
     };
     if (options().parallel_fitness) {
         detail::cpu_backend().run_chunks(
-            options().pop_size,
+            count,
             [](void* context, int64_t i) {
                 (*static_cast<std::remove_reference_t<decltype(evaluate)>*>(context))(i);
             },
             const_cast<void*>(static_cast<const void*>(&evaluate)));
     } else {
-        for (int64_t i = 0; i < options().pop_size; ++i) evaluate(i);
+        for (int64_t i = 0; i < count; ++i) evaluate(i);
     }
     return strategy_->tell(from_values(values));
 }

@@ -33,6 +33,12 @@ static constexpr int64_t panel_streams(int64_t rows, int64_t cols, int64_t rank,
 /// Sums over a population are formed by so many lanes, lane l taking members l, l + kLanes.. in
 /// rising order; then lane l takes up lane l + h for h = kLanes/2 .. 1.
 constexpr int kFitnessLanes = 256;
+/// The same within a group of members.
+constexpr int kGroupLanes = 32;
+
+/// A sum of squares is formed in runs of so many elements, each by kFitnessLanes lanes, and the
+/// sums of the runs are added likewise.
+constexpr int64_t kSquaresRun = 16384;
 
 /// √(n/k): sparse noise of k terms among n places has variance 1 with it.
 EGGROLL_ORDER_FN float sparse_scale(int64_t n, int64_t k) {

@@ -171,14 +171,19 @@ Tensor Strategy::forward(const Generation& generation, const Tensor& x,
 
 Tensor Strategy::fitness(const Generation& generation, const Tensor& x,
                          const Objective& objective) const {
-    Tensor all = TensorAccess::make({options.pop_size}, generation.run.device());
+    const int64_t times = options.evaluations;
+    Tensor all =
+        TensorAccess::make(times == 1 ? Shape{options.pop_size} : Shape{options.pop_size, times},
+                           generation.run.device());
     evaluate(generation, x, [&](int64_t first, const Tensor& y) {
         const Tensor f = objective.evaluate(y, first);
-        if (f.size() != y.members()) {
+        if (f.size() != y.members() * times) {
             throw Error("[step] objective \"" + objective.name() + "\" returned " +
-                        to_string(f.shape()) + " for " + std::to_string(y.members()) + " members");
+                        to_string(f.shape()) + " for " + std::to_string(y.members()) + " members" +
+                        (times == 1 ? "" : " evaluated " + std::to_string(times) + " times each"));
         }
-        TensorAccess::member_range(all, first, y.members()).assign(f.reshape({f.size()}));
+        Tensor part = TensorAccess::member_range(all, first, y.members());
+        part.assign(f.reshape(part.shape()));
     });
     return all;
 }

@@ -3,8 +3,10 @@
 // members, tell shapes their fitness, forms the ascent direction and hands it to the optimizer.
 #include "core/strategy.h"
 
+#include "core/fitness.h"
 #include "core/noise_law.h"
 #include "core/noise_math.h"
+#include "core/shaping.h"
 #include "core/text.h"
 
 #include <algorithm>
@@ -67,6 +69,16 @@ void check_options(const Options& o) {
             refuse(option + "noise", "a law of one parameter, without a baseline",
                    rule.noise->name());
         }
+    }
+    if (o.non_finite < NonFinite::worst || o.non_finite > NonFinite::error) {
+        refuse("non_finite", "worst, drop or error",
+               std::to_string(static_cast<int>(o.non_finite)));
+    }
+    if (o.evaluations < 1 || o.evaluations > int64_t{1} << 20) {
+        refuse("evaluations", "from 1 to 2^20", std::to_string(o.evaluations));
+    }
+    if (!(o.clip_norm >= 0.0f) || !std::isfinite(o.clip_norm)) {
+        refuse("clip_norm", "non-negative and finite", number(o.clip_norm));
     }
 }
 
@@ -171,7 +183,8 @@ Report report_of(const FitnessStats& stats, int64_t generation, double seconds) 
             .std = static_cast<float>(stats.std),
             .best_member = stats.best_member,
             .non_finite = stats.non_finite,
-            .seconds = seconds};
+            .seconds = seconds,
+            .no_result = stats.no_result};
 }
 
 }  // namespace
@@ -181,6 +194,7 @@ Report report_of(const FitnessStats& stats, int64_t generation, double seconds) 
 Strategy::Strategy(nn::Module& trained, Options given)
     : model(trained),
       options(std::move(given)),
+      shaping(ShapingAccess::chosen(options)),
       lr(options.lr),
       sigma(options.sigma),
       optimizer_(options.optimizer ? options.optimizer : optim::sgd()) {
@@ -319,9 +333,12 @@ void Strategy::require_no_step() const {
 std::shared_ptr<Generation> Strategy::require_told(const Tensor& fitness) const {
     if (!open_) throw Error("[tell] no generation is open: ask first");
     if (telling_) throw Error("[tell] not from an optimizer that is being told");
-    if (fitness.size() != options.pop_size) {
+    if (fitness.size() != options.pop_size * options.evaluations) {
         throw Error("[tell] " + std::to_string(fitness.size()) + " fitnesses for a population of " +
-                    std::to_string(options.pop_size));
+                    std::to_string(options.pop_size) +
+                    (options.evaluations == 1
+                         ? ""
+                         : " evaluated " + std::to_string(options.evaluations) + " times each"));
     }
     if (fitness.dtype() != Dtype::f32) {
         throw Error("[tell] the fitness " + to_string(fitness.shape()) + " holds " +
@@ -352,7 +369,7 @@ Report Strategy::tell(const Tensor& fitness) {
 
 void Strategy::enqueue_tell(const Tensor& fitness) {
     const std::shared_ptr<Generation> open = require_told(fitness);
-    if (!known_ && !optimizer_->on_device()) wait();  // as it will have to
+    if (!known_ && !needs_host().empty()) wait();  // as it will have to
     const Telling guard(telling_);
     try {
         submit(*open, fitness);
@@ -424,24 +441,76 @@ void Strategy::fail(const RunState& run) const {
                 number(run.failed.lr) + "); nothing was changed");
 }
 
-void Strategy::submit(const Generation& open, const Tensor& fitness) {
-    RunState* run = open.backend_run();
-    const Device where = run_.device();
+std::string Strategy::needs_host() const {
+    if (!optimizer_->on_device()) {
+        return "optimizer \"" + optimizer_->name() + "\" needs the host (Optimizer::on_device)";
+    }
+    if (ShapingAccess::kind(shaping) == ShapingKind::own) {
+        return "shaping \"" + shaping.name() + "\" needs the host, as every one of one's own";
+    }
+    return options.non_finite == NonFinite::error ? "non_finite = error needs the host" : "";
+}
+
+void Strategy::require_finite(const Tensor& fitness) const {
+    if (options.non_finite != NonFinite::error) return;
+    const Tensor here = fitness.to(Device::cpu());
+    for (int64_t i = 0; i < here.size(); ++i) {
+        const float f = TensorAccess::floats(here)[i];
+        if (is_finite_fitness(f) || is_no_result_bits(f)) continue;
+        throw Error("[tell] the fitness of member " + std::to_string(i / options.evaluations) +
+                    " is " + number(f) + "; nothing was changed");
+    }
+}
+
+Tensor Strategy::shape(RunState* run, const Tensor& fitness) const {
+    require_finite(fitness);
+    const ShapingKind kind = ShapingAccess::kind(shaping);
+    const Device where = kind == ShapingKind::own ? Device::cpu() : run_.device();
     const Backend& backend = backend_of(where);
-    const Tensor there = fitness.to(where);
+    Tensor of_members = fitness.to(where);
+    if (options.evaluations > 1) {
+        Tensor mean = TensorAccess::make({options.pop_size}, where);
+        backend.mean_evaluations(TensorAccess::floats(of_members), TensorAccess::floats(mean),
+                                 options.pop_size, options.evaluations);
+        of_members = mean;
+    }
+    if (kind == ShapingKind::own) return shape_on_host(run, of_members);
     Tensor weights =
         TensorAccess::make({options.antithetic ? options.pop_size / 2 : options.pop_size}, where);
-    backend.shape_fitness({.fitness = TensorAccess::floats(there),
-                           .pop_size = options.pop_size,
-                           .antithetic = options.antithetic,
-                           .normalize = options.normalize_fitness,
-                           .weights = TensorAccess::floats(weights),
-                           .stats = &run->stats});
-    const std::vector<Tensor> directions = ascent_direction(open, weights);
+    ShapingArgs args = ShapingAccess::args(shaping, options);
+    args.fitness = TensorAccess::floats(std::as_const(of_members));
+    args.weights = TensorAccess::floats(weights);
+    args.stats = &run->stats;
+    backend.shape_fitness(args);
+    return weights;
+}
+
+void Strategy::clip(std::vector<Tensor>& directions) const {
+    if (options.clip_norm == 0.0f) return;
+    const Backend& backend = TensorAccess::backend(run_);
+    Tensor memory = TensorAccess::make({2}, run_.device());
+    auto* squares = static_cast<double*>(TensorAccess::raw(memory));
+    backend.fill(TensorAccess::floats(memory), 0.0f, 2);
+    for (const Tensor& g : directions) {
+        if (g.size() > 0) backend.add_squares(TensorAccess::floats(g), g.size(), squares);
+    }
+    for (Tensor& g : directions) {
+        if (g.size() > 0) {
+            backend.clip(squares, options.clip_norm, TensorAccess::floats(g), g.size());
+        }
+    }
+}
+
+void Strategy::submit(const Generation& open, const Tensor& fitness) {
+    RunState* run = open.backend_run();
+    const Backend& backend = TensorAccess::backend(run_);
+    const Tensor weights = shape(run, fitness);
+    std::vector<Tensor> directions = ascent_direction(open, weights);
+    clip(directions);
     GenerationBlock block = open.block;
     if (!optimizer_->on_device()) {
         learn();
-        if (stats_.best_member < 0) return;
+        if (stats_.used == 0) return;
         block.updates = updates_;
     }
     const UpdateStep step(block, run->block);

@@ -94,6 +94,7 @@ public:
 
     nn::Module& model;
     const Options options;
+    const Shaping shaping;  // the one chosen, or the default
     float lr, sigma;        // base values, times their schedules
     int64_t completed = 0;  // generations
     ParameterTable table;
@@ -128,6 +129,15 @@ private:
     std::shared_ptr<Generation> make_generation();
     /// Shaping, ascent direction and optimizer; the parameters change if all of it is finite.
     void submit(const Generation& open, const Tensor& fitness);
+    /// What a generation needs the host for, in words for a message; empty: nothing.
+    std::string needs_host() const;
+    /// Throws Error under NonFinite::error for a fitness (P,k) that is not finite.
+    void require_finite(const Tensor& fitness) const;
+    /// The weights of the update; its statistics go into the run.
+    Tensor shape(RunState* run, const Tensor& fitness) const;
+    Tensor shape_on_host(RunState* run, const Tensor& fitness) const;
+    /// Options::clip_norm.
+    void clip(std::vector<Tensor>& directions) const;
     std::vector<Tensor> ascent_direction(const Generation& open, const Tensor& weights) const;
     void require_kept(const TableEntry& entry, const Change& change) const;
     /// Asks the backend how the last generation ended. If one failed, goes back to it and throws

@@ -51,9 +51,12 @@ void matmul(const MatmulArgs& args);
 void loss(const LossArgs& args);
 
 // shaping.cpp, update.cpp, optimize.cpp
+void mean_evaluations(const float* fitness, float* mean, int64_t pop_size, int64_t evaluations);
 void shape_fitness(const ShapingArgs& args);
 void update(const UpdateArgs& args);
 void optimize(const OptimizeArgs& args);
+void add_squares(const float* x, int64_t n, double* sum);
+void clip(const double* squares, float limit, float* x, int64_t n);
 void check_finite(RunState* run, int64_t code, const float* x, int64_t n);
 
 }  // namespace eggroll::EGGROLL_CPU_NS

@@ -53,9 +53,12 @@ void fill_rows(Backend& table) {
     table.round_bf16 = round_bf16;
     table.widen_bf16 = widen_bf16;
     table.loss = loss;
+    table.mean_evaluations = mean_evaluations;
     table.shape_fitness = shape_fitness;
     table.update = update;
     table.optimize = optimize;
+    table.add_squares = add_squares;
+    table.clip = clip;
     table.check_finite = check_finite;
 }
 

@@ -114,9 +114,12 @@ Backend table_of() {
     table.round_bf16 = Row<kDevice, &round_bf16>::call;
     table.widen_bf16 = Row<kDevice, &widen_bf16>::call;
     table.loss = Row<kDevice, &loss>::call;
+    table.mean_evaluations = Row<kDevice, &mean_evaluations>::call;
     table.shape_fitness = Row<kDevice, &shape_fitness>::call;
     table.update = Row<kDevice, &update>::call;
     table.optimize = Row<kDevice, &optimize>::call;
+    table.add_squares = Row<kDevice, &add_squares>::call;
+    table.clip = Row<kDevice, &clip>::call;
     table.begin = Row<kDevice, &begin>::call;
     table.check_finite = Row<kDevice, &check_finite>::call;
     table.commit = Row<kDevice, &commit>::call;

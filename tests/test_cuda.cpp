@@ -163,7 +163,8 @@ TEST_CASE("cuda: shaping has the CPU's bits") {
                         backend.shape_fitness({.fitness = f.data(),
                                                .pop_size = n,
                                                .antithetic = antithetic,
-                                               .normalize = normalize,
+                                               .kind = normalize ? detail::ShapingKind::z_score
+                                                                 : detail::ShapingKind::centre,
                                                .weights = weights.data(),
                                                .stats = found.data()});
                         const detail::FitnessStats stats = found.host()[0];

@@ -163,7 +163,7 @@ TEST_CASE("isa: shaping and optimizers are the same bits with every instruction 
             set.kernels.shape_fitness({.fitness = fitness.data(),
                                        .pop_size = n + 1,
                                        .antithetic = true,
-                                       .normalize = true,
+                                       .kind = detail::ShapingKind::z_score,
                                        .weights = weights.data(),
                                        .stats = &stats});
             set.kernels.optimize({.rule = rule,

@@ -7,6 +7,7 @@
 #include <eggroll/optimizer.h>
 #include <eggroll/precision.h>
 #include <eggroll/schedule.h>
+#include <eggroll/shaping.h>
 
 #include <concepts>
 #include <functional>
@@ -56,6 +57,18 @@ struct Options {
     /// For parameters by name; of several rules that match, the later wins. param_filter has the
     /// last word. A rule that matches no parameter is refused.
     std::vector<ParameterRule> rules = {};
+
+    /// From fitness to weights; empty: z_score, or centre without normalize_fitness, which no other
+    /// shaping may be given with.
+    Shaping shaping = {};
+    NonFinite non_finite = NonFinite::worst;
+    /// Fitnesses told for each member, >= 1: fitness (P,k), member by member, whose mean is the
+    /// member's. An evaluation without result is left out of it; one that is not finite makes the
+    /// member so.
+    int64_t evaluations = 1;
+    /// Largest norm of g, that of all parameters as one vector, in front of the optimizer: longer
+    /// ones are scaled down to it. 0: none.
+    float clip_norm = 0.0f;
 };
 
 /// What a generation was like, in terms of the raw fitness; non-finite members are left out.
@@ -64,8 +77,9 @@ struct Report {
     float mean = 0, best = 0, worst = 0, std = 0;  // unbiased std; NaN when no member is finite
     int64_t best_member = -1;                      // -1 when no member is finite
     int64_t non_finite =
-        0;               // members whose fitness was NaN or infinite; if all: no update was made
-    double seconds = 0;  // wall time since the generation was asked for
+        0;                  // members whose fitness was NaN or infinite; if all: no update was made
+    double seconds = 0;     // wall time since the generation was asked for
+    int64_t no_result = 0;  // members told as no_result(), which are not among the non_finite
 };
 
 /// One member of an open generation: a model that can be called.
@@ -83,6 +97,9 @@ public:
     float number(const std::string& name) const;
     int64_t index() const { return index_; }
     int64_t generation() const;
+    /// Which of the member's evaluations this is in step(fitness_of_one), 0..evaluations−1: a
+    /// number to draw an episode by. 0 elsewhere.
+    int64_t evaluation() const { return evaluation_; }
     /// Writes the member's weights, W + s σ/√r A Bᵀ and b + s σ ε, into another model of the same
     /// shape; the model that is trained is refused.
     void copy_to(nn::Module& model) const;
@@ -90,11 +107,12 @@ public:
 private:
     friend class Population;
     friend class Eggroll;
-    Member(std::shared_ptr<const detail::Generation> generation, int64_t index)
-        : generation_(std::move(generation)), index_(index) {}
+    Member(std::shared_ptr<const detail::Generation> generation, int64_t index,
+           int64_t evaluation = 0)
+        : generation_(std::move(generation)), index_(index), evaluation_(evaluation) {}
 
     std::shared_ptr<const detail::Generation> generation_;
-    int64_t index_;
+    int64_t index_, evaluation_;
 };
 
 /// The members of an open generation. Throws Error once the generation has been told.
@@ -158,7 +176,8 @@ public:
     Eggroll& operator=(Eggroll&&) noexcept;
 
     /// One generation. `fitness` sees the outputs of all members, y (P,B,O), and returns one value
-    /// a member (higher is better): a Tensor (P), vector<float> or vector<double>.
+    /// a member (higher is better), or Options::evaluations of them: a Tensor (P) or (P,k),
+    /// vector<float> or vector<double>.
     template <class Fitness>
     requires(!std::same_as<std::remove_cvref_t<Fitness>, Objective> &&
              std::invocable<Fitness&, const Tensor&>) Report
@@ -167,7 +186,8 @@ public:
     }
     /// One generation with a fitness computed inside the chunks; y is never stored.
     Report step(const Tensor& x, const Objective& objective);
-    /// One generation in which `fitness` sees one member at a time and returns float or double.
+    /// One generation in which `fitness` sees one member at a time and returns float or double; it
+    /// is called Options::evaluations times for each.
     template <class FitnessOfOne>
     requires std::invocable<FitnessOfOne&, const Member&> Report step(FitnessOfOne&& fitness) {
         using Value = std::invoke_result_t<FitnessOfOne&, const Member&>;
@@ -179,8 +199,8 @@ public:
 
     /// Opens a generation; asking again gives the same one until it is told.
     Population ask();
-    /// Closes the generation with one fitness a member and updates the parameters. When it throws,
-    /// the generation stays open and nothing has changed.
+    /// Closes the generation with one fitness a member, or Options::evaluations (P,k), and updates
+    /// the parameters. When it throws, the generation stays open and nothing has changed.
     Report tell(std::span<const float> fitness);
     Report tell(std::span<const double> fitness);
     Report tell(const Tensor& fitness);
@@ -188,7 +208,7 @@ public:
 
     /// As `step`, but without waiting for the device: nothing is read back until `wait`. Should a
     /// generation fail, those enqueued after it change nothing. An optimizer that is not
-    /// `on_device()` waits all the same.
+    /// `on_device()`, a shaping of one's own and NonFinite::error wait all the same.
     void enqueue(const Tensor& x, const Objective& objective);
     /// As `tell`, but without waiting.
     void enqueue_tell(const Tensor& fitness);
@@ -199,8 +219,8 @@ public:
     /// objective's target or the parameters in place are seen by the next replay; lr, sigma, seed
     /// and generation are those of the strategy then. Other tensors of the device that the model or
     /// the objective read must stay where they are, and no other thread may use the device
-    /// meanwhile. Throws Error when model, objective or optimizer need the host, or while a
-    /// generation is open.
+    /// meanwhile. Throws Error when model, objective, optimizer, shaping or NonFinite::error
+    /// need the host, or while a generation is open.
     CapturedStep capture(const Tensor& x, const Objective& objective);
 
     /// As given; lr and sigma set later do not show here.

@@ -31,6 +31,7 @@
 #include <eggroll/schedule.h>
 #include <eggroll/scorer.h>
 #include <eggroll/sequential.h>
+#include <eggroll/shaping.h>
 #include <eggroll/softmax.h>
 #include <eggroll/strategy.h>
 #include <eggroll/stream.h>
