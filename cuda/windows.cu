@@ -67,10 +67,11 @@ struct PoolOne {
         const float* x = of.x + static_cast<int64_t>(plane) * of.height * of.width;
         const int64_t bottom = min(top + of.kernel_h, static_cast<int64_t>(of.height));
         const int64_t right = min(left + of.kernel_w, static_cast<int64_t>(of.width));
+        const int64_t first_y = top > 0 ? top : 0, first_x = left > 0 ? left : 0;
         float largest = -INFINITY;
         double sum = 0.0;
-        for (int64_t iy = max(top, int64_t{0}); iy < bottom; ++iy) {
-            for (int64_t ix = max(left, int64_t{0}); ix < right; ++ix) {
+        for (int64_t iy = first_y; iy < bottom; ++iy) {
+            for (int64_t ix = first_x; ix < right; ++ix) {
                 const float v = x[iy * of.width + ix];
                 // A NaN stays: nothing is larger than it.
                 largest = v > largest || v != v ? v : largest;
