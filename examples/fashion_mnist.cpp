@@ -322,6 +322,9 @@ int main(int argc, char** argv) {
                  "seconds instead of minutes: --steps " + std::to_string(kQuickSteps));
     return examples::run_main(app, settings, argc, argv, [&] {
         if (settings.quick && app.count("--steps") == 0) settings.steps = kQuickSteps;
+        if (settings.model != "mlp" && app.count("--hidden") > 0) {
+            throw Error("--hidden is for --model mlp, but the model is " + settings.model);
+        }
         run(settings, options);
     });
 }

@@ -121,10 +121,15 @@ if command -v gnuplot >/dev/null; then
 fi
 
 # The thread count changes no bit.
-"$bin/fashion_mnist" $tiny --out one --threads 1 >out
-"$bin/fashion_mnist" $tiny --out three --threads 3 >out
-cmp one/model.safetensors three/model.safetensors || fail "the thread count changes the weights"
+for model in mlp cnn; do
+    "$bin/fashion_mnist" $tiny --model $model --out one --threads 1 >out
+    "$bin/fashion_mnist" $tiny --model $model --out three --threads 3 >out
+    cmp one/model.safetensors three/model.safetensors ||
+        fail "the thread count changes the weights of $model"
+done
 
+refused 2 --model "$bin/fashion_mnist" --model rnn
+refused 1 --hidden "$bin/fashion_mnist" $data --model cnn --hidden 8
 refused 1 "/no/such/folder" "$bin/fashion_mnist" --data /no/such/folder
 refused 1 --batch "$bin/fashion_mnist" $data --batch 61
 images=data/train-images-idx3-ubyte.gz

@@ -348,6 +348,27 @@ TEST_CASE("more layers: a state that members carry on is what a whole sequence g
     CHECK(layer_check::distance(got, want) <= layer_check::bound({.terms = 30}, want));
 }
 
+TEST_CASE("more layers: lower precisions are near float32, and the same on the CPU") {
+    Reader model = here(Reader());
+    const Tensor ids = int_tensor({3, 3}, ids_of(9, 7, 3));
+    const auto run = [&](Precision precision) {
+        Options options{.pop_size = 6, .sigma = 0.1f};
+        options.precision = precision;
+        Eggroll es(model, options);
+        const Tensor y = es.ask().forward(ids);
+        CHECK(y.dtype() == Dtype::f32);
+        return host(y);
+    };
+    const std::vector<float> exact = run(Precision::f32);
+    for (const Precision precision : {Precision::tf32, Precision::bf16}) {
+        const double off = layer_check::distance(run(precision), exact);
+        // Three steps and a layer, of three numbers rounded to 8 bits each; weights within 1/2, so
+        // that a sum's terms come to less than twice its inputs.
+        CHECK(off <= 4 * 3 * 0x1p-9 * 2);
+        if (test_device() == Device::cpu()) CHECK(off == 0);
+    }
+}
+
 TEST_CASE("more layers: what is refused") {
     check_refused([] { nn::Embedding(0, 3); }, {"[nn::Embedding]", "count 0", "width 3"});
     const nn::Embedding table = here(nn::Embedding(4, 3));

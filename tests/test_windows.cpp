@@ -248,6 +248,35 @@ TEST_CASE("windows: training a network of convolutions raises its fitness and ca
     CHECK((run(true) == run(false)));
 }
 
+TEST_CASE("windows: lower precisions are near float32, and the same on the CPU") {
+    nn::Sequential model(nn::Conv2d(2, 4, 3, {.stride = 2, .padding = 1}), nn::ReLU(),
+                         nn::Residual(nn::Conv2d(4, 4, 3, {.padding = 1})), nn::MaxPool2d(2),
+                         nn::Flatten(), nn::RMSNorm(16), nn::Linear(16, 6),
+                         nn::Residual(nn::Linear(6, 6)));
+    model.init(4);
+    model.to(test_device());
+    const Tensor x = random_tensor({3, 2, 7, 8}),
+                 xs = per_member(random_tensor({6, 3, 2, 7, 8}, 1));
+    const auto run = [&](Precision precision, const Tensor& input) {
+        Options options{.pop_size = 6, .sigma = 0.1f};
+        options.precision = precision;
+        Eggroll es(model, options);
+        const Tensor y = es.ask().forward(input);
+        CHECK(y.dtype() == Dtype::f32);
+        return host(y);
+    };
+    for (const Tensor& input : {x, xs}) {
+        const std::vector<float> exact = run(Precision::f32, input);
+        for (const Precision precision : {Precision::tf32, Precision::bf16}) {
+            const double off = layer_check::distance(run(precision, input), exact);
+            // Four products deep, each with three numbers rounded to 8 bits, of sums whose terms
+            // are no larger than what comes out of the norm: 4 · 3 · 2^-9 · √16.
+            CHECK(off <= 12 * 0x1p-9 * 4);
+            if (test_device() == Device::cpu()) CHECK(off == 0);
+        }
+    }
+}
+
 TEST_CASE("windows: what is refused") {
     const nn::Conv2d layer = here(nn::Conv2d(2, 3, 3));
     check_refused(
