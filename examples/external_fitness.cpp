@@ -74,6 +74,7 @@ std::vector<float> numbers_of(const Values& values) {
 
 struct Flags : examples::CommonFlags {
     int workers = 2;
+    double seconds = 0;
     bool in_process = false, kill_one = false, worker = false;
     std::string command;
 };
@@ -87,7 +88,7 @@ void train(const Flags& flags, const Options& options) {
         pool = std::make_unique<examples::WorkerPool>(
             flags.command.empty() ? std::vector<std::string>{self, "--worker"}
                                   : std::vector<std::string>{"/bin/sh", "-c", flags.command},
-            flags.workers);
+            flags.workers, flags.seconds);
     }
     const auto generation = [&]() -> Report {
         if (!pool) return es.step([](const Member& m) { return balance(numbers_of(m)); });
@@ -125,6 +126,9 @@ int main(int argc, char** argv) {
     Options options{.pop_size = 32, .sigma = 0.5f, .lr = 0.5f};
     examples::add_common_flags(app, flags, options);
     app.add_option("--workers", flags.workers, "processes")->check(CLI::Range(1, 1024));
+    app.add_option("--seconds", flags.seconds,
+                   "a worker that takes longer for a candidate is killed; 0: none is")
+        ->check(CLI::NonNegativeNumber);
     app.add_option("--command", flags.command,
                    "worker to run instead of this program's own, for the shell");
     app.add_flag("--in-process", flags.in_process, "no workers: the same in this process");

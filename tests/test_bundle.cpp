@@ -521,8 +521,12 @@ TEST_CASE("system: parts that make no sense are refused [host]") {
 
 // --- What can be trained ------------------------------------------------------------------------
 
-const Tensor kXorInputs = Tensor::from({2, 4}, {0, 0, 1, 1, 0, 1, 0, 1});  // (2,B)
-const Tensor kXorTarget = Tensor::from({1, 4}, {0, 1, 1, 0});
+Tensor xor_inputs() {
+    return tensor({2, 4}, {0, 0, 1, 1, 0, 1, 0, 1});  // (2,B)
+}
+Tensor xor_target() {
+    return tensor({1, 4}, {0, 1, 1, 0});
+}
 
 /// Two matrices around a tanh, or one; the fitness of all members from their values.
 struct Xor {
@@ -535,13 +539,13 @@ struct Xor {
     }
     /// w1 and w2 of the centre or of all members -> y (...,1,4)
     Tensor output(const std::function<Tensor(const std::string&)>& value) const {
-        const Tensor x = kXorInputs.to(test_device());
+        const Tensor x = xor_inputs();
         return matmul(value("w2"), two ? tanh(matmul(value("w1"), x)) : x);
     }
     double right() const {
         const std::vector<float> y =
             host(output([&](const std::string& name) { return bundle.value(name); }));
-        const std::vector<float> target = host(kXorTarget);
+        const std::vector<float> target = host(xor_target());
         double count = 0;
         for (size_t i = 0; i < 4; ++i) count += (y[i] > 0.5f) == (target[i] > 0.5f);
         return count / 4;
@@ -562,7 +566,7 @@ TEST_CASE("bundle: XOR by two composed matrices, which one alone cannot") {
                 const Population population = es.ask();
                 const Tensor y =
                     task.output([&](const std::string& name) { return population.value(name); });
-                es.tell(-mse(y, kXorTarget.to(test_device())));
+                es.tell(-mse(y, xor_target()));
             }
             right[two] = task.right();
         }
@@ -626,7 +630,7 @@ TEST_CASE("bundle: in chunks, one by one, in threads and all at once: the same b
             return matmul(value("w2", v), relu(matmul(value("w1", v), x)));
         }
     };
-    const Tensor x = kXorInputs.to(test_device()), target = kXorTarget.to(test_device());
+    const Tensor x = xor_inputs(), target = xor_target();
     const int64_t pop_size = is_slow() ? 34 : 514;  // several chunks
     Options options = options_of(pop_size);
     std::vector<std::string> results;
@@ -732,7 +736,7 @@ TEST_CASE("score: a composite weighs its parts and tells them [host]") {
     ParameterBundle bundle;
     bundle.scalar("x", 0.0f);
     Eggroll es(bundle, {.pop_size = 20, .sigma = 0.1f, .lr = 0.5f});
-    const Composite<> fitness{
+    const score::Composite fitness{
         {"near", 2,
          [](const Member& m) {
              return score::numeric(static_cast<double>(m.number("x")), 1.0, 0.1);

@@ -126,6 +126,23 @@ TEST_CASE("workers: what a dead worker had is done by another [host]") {
     CHECK(::waitpid(-1, nullptr, WNOHANG) == -1);
 }
 
+TEST_CASE("workers: one that never answers is replaced [host]") {
+    const TempDirectory folder("workers");
+    const std::string mark = (folder / "mark").string();
+    {
+        WorkerPool pool(shell("mkdir " + mark + " && cat >/dev/null; " + kSecond), 1, 0.5);
+        check_second(pool.evaluate(20, two));
+        CHECK(pool.lost() >= 1);
+    }
+    const auto hang = [] {
+        WorkerPool pool(shell("cat >/dev/null"), 1, 0.01);
+        pool.evaluate(1, two);
+    };
+    CHECK_THROWS_WITH(hang(), doctest::Contains("signal 9 after 0.01"));
+    CHECK_THROWS_WITH(WorkerPool(shell(kSecond), 1, -1.0), doctest::Contains("seconds >= 0"));
+    CHECK_THROWS_WITH(WorkerPool(shell(kSecond), -1), doctest::Contains("at least one worker"));
+}
+
 TEST_CASE("workers: what keeps going wrong is told, not tried for ever [host]") {
     CHECK(contains(error_of_pool("exit 3"), "6 times in a row"));
     CHECK(contains(error_of_pool("exit 3"), "exit status 3"));

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "worker_pool.h"
 
+#include <algorithm>
 #include <cerrno>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -24,6 +24,7 @@ namespace {
 
 constexpr size_t kLostInARow = 3;  // times the number of workers
 constexpr size_t kLongestAnswer = 4096;
+constexpr int kLookMilliseconds = 20;  // how often to look who takes too long
 
 [[noreturn]] void fail(const std::string& what, int error) {
     throw std::runtime_error(what + ": " + std::strerror(error));
@@ -92,10 +93,12 @@ long long parse_whole(const char* text, char** end) {
 
 }  // namespace
 
-WorkerPool::WorkerPool(std::vector<std::string> command, int workers)
-    : command_(std::move(command)), workers_(static_cast<size_t>(workers)) {
-    if (command_.empty() || workers < 1) {
-        throw std::runtime_error("a pool needs a command and at least one worker");
+WorkerPool::WorkerPool(std::vector<std::string> command, int workers, double seconds)
+    : command_(std::move(command)),
+      seconds_(seconds),
+      workers_(static_cast<size_t>(std::max(workers, 0))) {
+    if (command_.empty() || workers < 1 || !(seconds >= 0)) {
+        throw std::runtime_error("a pool needs a command, at least one worker and seconds >= 0");
     }
     struct sigaction ignore = {};
     ignore.sa_handler = SIG_IGN;
@@ -110,7 +113,6 @@ WorkerPool::WorkerPool(std::vector<std::string> command, int workers)
 }
 
 WorkerPool::~WorkerPool() {
-    using Clock = std::chrono::steady_clock;
     const Clock::time_point deadline = Clock::now() + std::chrono::seconds(1);
     for (Worker& worker : workers_) close_end(worker.to);
     for (Worker& worker : workers_) {
@@ -175,10 +177,17 @@ void WorkerPool::stop_all() {
     }
 }
 
+bool WorkerPool::is_late(const Worker& worker) const {
+    const std::chrono::duration<double> taken = Clock::now() - worker.since;
+    return seconds_ > 0 && worker.candidate >= 0 && taken.count() > seconds_;
+}
+
 void WorkerPool::replace(Worker& worker) {
+    const bool late = is_late(worker);
     const int64_t candidate = worker.candidate;
     if (candidate >= 0) waiting_.push_front(candidate);
-    const std::string end = bury(worker);
+    std::string end = bury(worker);
+    if (late) end += " after " + std::to_string(seconds_) + " seconds";
     worker = {};
     ++lost_;
     if (++lost_in_a_row_ >= kLostInARow * workers_.size()) {
@@ -251,6 +260,7 @@ std::vector<double> WorkerPool::evaluate(
                 const std::vector<float> values = candidate(id);
                 waiting_.pop_front();
                 worker.candidate = id;
+                worker.since = Clock::now();
                 worker.outbox =
                     "evaluate " + std::to_string(id) + " " + std::to_string(values.size());
                 for (const float x : values) {
@@ -263,12 +273,16 @@ std::vector<double> WorkerPool::evaluate(
                 ends[2 * i] = {worker.from, POLLIN, 0};
                 ends[2 * i + 1] = {worker.outbox.empty() ? -1 : worker.to, POLLOUT, 0};
             }
-            if (::poll(ends.data(), ends.size(), -1) < 0 && errno != EINTR) fail("poll", errno);
+            const int wait = seconds_ > 0 ? kLookMilliseconds : -1;
+            if (::poll(ends.data(), ends.size(), wait) < 0) {
+                if (errno != EINTR) fail("poll", errno);
+                continue;  // nothing is known of the ends
+            }
             for (size_t i = 0; i < workers_.size(); ++i) {
                 Worker& worker = workers_[i];
                 const bool there = (ends[2 * i].revents == 0 || receive(worker)) &&
                                    (ends[2 * i + 1].revents == 0 || send(worker));
-                if (!there) replace(worker);
+                if (!there || is_late(worker)) replace(worker);
             }
         }
     } catch (...) {

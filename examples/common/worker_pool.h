@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -22,14 +23,15 @@ namespace examples {
 /// Numbers are written as C's "%a" and Python's float.hex() do, and are exact; "nan" and "inf" are
 /// numbers too. A worker has one candidate at a time and ends when its stdin does.
 ///
-/// A worker that ends before its time loses nothing: its candidate is given to another, and a new
-/// worker takes its place. Which worker computes what decides nothing. Ignores SIGPIPE while it
-/// exists; one pool at a time, used from one thread.
+/// A worker that ends before its time, or is killed because it takes too long, loses nothing: its
+/// candidate is given to another, and a new worker takes its place. Which worker computes what
+/// decides nothing. Ignores SIGPIPE while it exists; one pool at a time, used from one thread.
 class WorkerPool {
 public:
-    /// Starts the command (a program and its arguments) so many times. What goes wrong throws
-    /// std::runtime_error, here and in `evaluate`.
-    WorkerPool(std::vector<std::string> command, int workers);
+    /// Starts the command (a program and its arguments) so many times. A candidate may take
+    /// `seconds`; 0: as long as it likes. What goes wrong throws std::runtime_error, here and in
+    /// `evaluate`.
+    WorkerPool(std::vector<std::string> command, int workers, double seconds = 0);
     /// Ends the workers; those that are still there a second later are killed.
     ~WorkerPool();
     WorkerPool(const WorkerPool&) = delete;
@@ -47,10 +49,13 @@ public:
     void kill_next() { kill_next_ = true; }
 
 private:
+    using Clock = std::chrono::steady_clock;
+
     struct Worker {
         pid_t pid = -1;
         int to = -1, from = -1;  // our ends of its pipes
         int64_t candidate = -1;  // it has; -1: none
+        Clock::time_point since;
         std::string outbox, inbox;
     };
 
@@ -61,9 +66,11 @@ private:
     void replace(Worker& worker);
     bool send(Worker& worker);     // false: it is gone
     bool receive(Worker& worker);  // false: it is gone
+    bool is_late(const Worker& worker) const;
     void read_line(Worker& worker, const std::string& line);
 
     std::vector<std::string> command_;
+    double seconds_;
     std::vector<Worker> workers_;
     std::deque<int64_t> waiting_;  // candidates that nobody has
     std::vector<double> fitness_;
