@@ -152,7 +152,13 @@ TEST_CASE("isa: shaping and optimizers are the same bits with every instruction 
     const std::vector<float> fitness = random_fitness(n + 1, 1), g = random_fitness(n, 2);
     const detail::GenerationBlock block{.sigma = 0.1f, .lr = 0.3f, .updates = 6};
     using detail::Rule;
-    for (const Rule rule : {Rule::sgd, Rule::momentum, Rule::adam}) {
+    using detail::ShapingKind;
+    for (const auto& [rule, kind] :
+         std::vector<std::pair<Rule, ShapingKind>>{{Rule::sgd, ShapingKind::z_score},
+                                                   {Rule::momentum, ShapingKind::centred_rank},
+                                                   {Rule::adam, ShapingKind::groups},
+                                                   {Rule::nesterov, ShapingKind::sign_of_pair},
+                                                   {Rule::adamw, ShapingKind::none}}) {
         std::vector<std::vector<float>> first;
         for (const Named& set : sets) {
             CAPTURE(set.name);
@@ -163,9 +169,10 @@ TEST_CASE("isa: shaping and optimizers are the same bits with every instruction 
             set.kernels.shape_fitness({.fitness = fitness.data(),
                                        .pop_size = n + 1,
                                        .antithetic = true,
-                                       .kind = detail::ShapingKind::z_score,
+                                       .kind = kind,
                                        .weights = weights.data(),
-                                       .stats = &stats});
+                                       .stats = &stats,
+                                       .group_size = 4});
             set.kernels.optimize({.rule = rule,
                                   .block = &block,
                                   .value = value.data(),
@@ -175,8 +182,13 @@ TEST_CASE("isa: shaping and optimizers are the same bits with every instruction 
                                   .n = n,
                                   .beta1 = 0.9f,
                                   .beta2 = 0.999f,
-                                  .eps = 1e-8f});
-            const std::vector<std::vector<float>> results = {weights, value, m, v};
+                                  .eps = 1e-8f,
+                                  .weight_decay = 0.01f});
+            double squares = 0;
+            std::vector<float> clipped = g;
+            set.kernels.add_squares(g.data(), n, &squares);
+            set.kernels.clip(&squares, 0.5f, clipped.data(), n);
+            const std::vector<std::vector<float>> results = {weights, value, m, v, clipped};
             if (first.empty()) first = results;
             for (size_t i = 0; i < results.size(); ++i) CHECK(same_bits(results[i], first[i]));
         }
