@@ -13,6 +13,15 @@ rm -rf "$work"
 mkdir -p "$work"
 cd "$work"
 
+# cached NAME: what BUILD was configured with
+cached() { sed -n "s/^$1:[A-Z]*=//p" "$tree/CMakeCache.txt"; }
+
+# Warnings as in BUILD, and its flags for the kernels of CUDA, which have no Eigen: with a compiler
+# cache what was compiled for BUILD, or for one way, serves the next.
+type=$(cached CMAKE_BUILD_TYPE)
+alike=(-DEGGROLL_WERROR="$(cached EGGROLL_WERROR)"
+    -DCMAKE_CUDA_FLAGS_DEBUG="$(cached "CMAKE_CUDA_FLAGS_${type^^}")")
+
 # build FOLDER SOURCES CMAKE-ARGUMENTS...
 # Unoptimised: quick to compile, and no template vanishes by inlining, so any clash would show.
 build() {
@@ -50,7 +59,7 @@ case $way in
     install_shared | install_static | install_native)
         native=OFF
         if [[ $way == install_shared ]]; then
-            native=$(sed -n 's/^EGGROLL_NATIVE:BOOL=//p' "$tree/CMakeCache.txt")
+            native=$(cached EGGROLL_NATIVE)
             install "$tree"
             pkg_config
         else
@@ -58,7 +67,7 @@ case $way in
             [[ $way == install_static ]] || native=ON cuda=OFF
             build library "$source" -DBUILD_SHARED_LIBS=OFF -DEGGROLL_BUILD_TESTS=OFF \
                 -DEGGROLL_BUILD_EXAMPLES=OFF -DEGGROLL_BUILD_BENCH=OFF -DEGGROLL_NATIVE=$native \
-                -DEGGROLL_CUDA=$cuda
+                -DEGGROLL_CUDA=$cuda "${alike[@]}"
             install library
             pkg_config --static
         fi
@@ -75,7 +84,8 @@ case $way in
         fi
         ;;
     add_subdirectory | fetch_content)
-        from=(program "$consumer" -DEGGROLL_FROM="$way" -DEGGROLL_SOURCE="$source" -DEGGROLL_CUDA=OFF)
+        from=(program "$consumer" -DEGGROLL_FROM="$way" -DEGGROLL_SOURCE="$source" -DEGGROLL_CUDA=OFF
+            "${alike[@]}")
         # From there on the two are the same.
         [[ $way == add_subdirectory ]] || { configure "${from[@]}" && exit; }
         build "${from[@]}"
