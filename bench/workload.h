@@ -1,23 +1,19 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include "bench/arch.h"
 #include "core/scope.h"
 
 #include <eggroll/eggroll.h>
 
 #include <cstdint>
 #include <functional>
-#include <string>
 #include <vector>
 
 // What the benchmarks of whole generations work on: MLPs, populations over them and their inputs.
 // Letters as in core/eggroll/ops.h.
 
 namespace eggroll::bench {
-
-/// Layer widths, inputs first, from "256x3" (three layers 256-256-256-256) or "64-128-128-10".
-/// Throws std::invalid_argument naming the text.
-std::vector<int64_t> parse_arch(const std::string& arch);
 
 /// Linear layers with biases that are not zero, ReLU between them.
 nn::Sequential make_mlp(const std::vector<int64_t>& widths, Device device = Device::cpu());

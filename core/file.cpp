@@ -3,6 +3,7 @@
 
 #include <eggroll/error.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <system_error>
@@ -159,11 +160,22 @@ InputFile::InputFile(const char* caller, fs::path path) : caller_(caller), path_
     size_ = static_cast<uint64_t>(status.st_size);
 }
 
+InputFile::InputFile(const char* caller, std::span<const std::byte> memory)
+    : caller_(caller), path_("memory"), memory_(memory), size_(memory.size()) {}
+
 InputFile::~InputFile() {
-    ::close(descriptor_);
+    if (descriptor_ >= 0) ::close(descriptor_);
 }
 
 void InputFile::read_at(uint64_t offset, std::span<std::byte> to) const {
+    if (descriptor_ < 0) {
+        if (offset > size_ || to.size() > size_ - offset) {
+            fail("ends at byte " + std::to_string(size_) + " while being read");
+        }
+        const auto from = memory_.subspan(static_cast<size_t>(offset), to.size());
+        std::copy(from.begin(), from.end(), to.begin());
+        return;
+    }
     while (!to.empty()) {
         const ssize_t got = retry(
             [&] { return ::pread(descriptor_, to.data(), to.size(), static_cast<off_t>(offset)); });

@@ -15,6 +15,8 @@ namespace eggroll::detail {
 class InputFile {
 public:
     InputFile(const char* caller, std::filesystem::path path);
+    /// A file that is in memory already and stays there: "memory" in messages.
+    InputFile(const char* caller, std::span<const std::byte> memory);
     ~InputFile();
     InputFile(const InputFile&) = delete;
     InputFile& operator=(const InputFile&) = delete;
@@ -28,7 +30,8 @@ public:
 private:
     const char* caller_;
     std::filesystem::path path_;
-    int descriptor_ = -1;
+    int descriptor_ = -1;  // -1: memory_ is what it holds
+    std::span<const std::byte> memory_;
     uint64_t size_ = 0;
 };
 

@@ -102,6 +102,15 @@ void save_tensors(const char* caller, const std::filesystem::path& path,
 
 TensorFile::TensorFile(const char* caller, const std::filesystem::path& path)
     : file_(caller, path) {
+    read_header();
+}
+
+TensorFile::TensorFile(const char* caller, std::span<const std::byte> memory)
+    : file_(caller, memory) {
+    read_header();
+}
+
+void TensorFile::read_header() {
     if (file_.size() < kLengthBytes) {
         fail("has " + std::to_string(file_.size()) + " bytes, too few for a safetensors file");
     }

@@ -24,6 +24,8 @@ void save_tensors(const char* caller, const std::filesystem::path& path,
 class TensorFile {
 public:
     TensorFile(const char* caller, const std::filesystem::path& path);
+    /// Of a file that is in memory, and stays there.
+    TensorFile(const char* caller, std::span<const std::byte> memory);
 
     const Metadata& metadata() const { return header_.metadata; }
     const std::vector<TensorEntry>& entries() const { return header_.tensors; }
@@ -36,6 +38,7 @@ public:
     [[noreturn]] void fail(const std::string& reason) const { file_.fail(reason); }
 
 private:
+    void read_header();
     std::vector<const TensorEntry*> match(std::span<const NamedTensor> expected) const;
     Tensor read_value(const TensorEntry& entry, Dtype dtype) const;
 

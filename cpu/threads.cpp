@@ -181,27 +181,15 @@ int container_limit() {
         file >> first >> second;
         return std::pair(first, second);
     };
-    const auto ratio = [](const std::string& quota, const std::string& period) {
-        const double q = std::strtod(quota.c_str(), nullptr);
-        const double p = std::strtod(period.c_str(), nullptr);
-        return q > 0 && p > 0 ? static_cast<int>((q + p - 1) / p) : 0;
-    };
     const auto [quota, period] = read("/sys/fs/cgroup/cpu.max");
-    if (const int limit = ratio(quota, period)) return limit;
-    return ratio(read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").first,
-                 read("/sys/fs/cgroup/cpu/cpu.cfs_period_us").first);
+    if (const int limit = processors_granted(quota, period)) return limit;
+    return processors_granted(read("/sys/fs/cgroup/cpu/cpu.cfs_quota_us").first,
+                              read("/sys/fs/cgroup/cpu/cpu.cfs_period_us").first);
 }
 
 int default_threads() {
     if (const char* text = std::getenv("EGGROLL_NUM_THREADS"); text != nullptr && *text != 0) {
-        const std::string value = text;
-        int n = 0;
-        const auto [end, status] = std::from_chars(value.data(), value.data() + value.size(), n);
-        if (status != std::errc() || *end != 0 || n < 1 || n > kMaxThreads) {
-            throw Error("[EGGROLL_NUM_THREADS] must be a number from 1 to " +
-                        std::to_string(kMaxThreads) + " but is \"" + value + "\"");
-        }
-        return n;
+        return parse_thread_count(text);
     }
     int n = static_cast<int>(std::thread::hardware_concurrency());
 #if defined(__linux__)
@@ -230,6 +218,22 @@ Pool& pool() {
 }
 
 }  // namespace
+
+int parse_thread_count(const std::string& text) {
+    int n = 0;
+    const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), n);
+    if (status != std::errc() || *end != 0 || n < 1 || n > kMaxThreads) {
+        throw Error("[EGGROLL_NUM_THREADS] must be a number from 1 to " +
+                    std::to_string(kMaxThreads) + " but is \"" + text + "\"");
+    }
+    return n;
+}
+
+int processors_granted(const std::string& quota, const std::string& period) {
+    const double q = std::strtod(quota.c_str(), nullptr);
+    const double p = std::strtod(period.c_str(), nullptr);
+    return q > 0 && p > 0 ? static_cast<int>((q + p - 1) / p) : 0;
+}
 
 void run_chunks(int64_t count, detail::ChunkFunction function, void* context) {
     if (inside_chunk || count <= 1) {

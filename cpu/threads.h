@@ -3,6 +3,8 @@
 
 #include "core/backend.h"
 
+#include <string>
+
 namespace eggroll::cpu {
 
 /// Calls function(context, c) for c in 0..count-1 on the pool's threads and the caller's, each
@@ -16,5 +18,12 @@ void parallel_for(int64_t count, F&& body) {
     run_chunks(
         count, [](void* context, int64_t index) { (*static_cast<F*>(context))(index); }, &body);
 }
+
+/// What EGGROLL_NUM_THREADS says: a number of threads. Throws Error for any other text.
+int parse_thread_count(const std::string& text);
+
+/// Processors' worth of time that a container's quota and period grant, rounded up; 0: no limit, or
+/// what they say cannot be read.
+int processors_granted(const std::string& quota, const std::string& period);
 
 }  // namespace eggroll::cpu

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <span>
 #include <vector>
 
 namespace examples {
@@ -13,10 +14,13 @@ struct IdxArray {
     std::vector<uint8_t> bytes;
 };
 
-/// Reads an IDX file of unsigned bytes, gzipped or plain (the format of MNIST: two zero bytes, the
-/// type 8, the number of axes, their extents as big-endian words, the data). Throws eggroll::Error
-/// naming the file and the reason when it is missing or damaged or has not `axes` axes. Memory
-/// grows with the data that is there, not with what the header claims.
+/// Reads the content of an IDX file of unsigned bytes, gzipped or plain (the format of MNIST: two
+/// zero bytes, the type 8, the number of axes, their extents as big-endian words, the data). Throws
+/// eggroll::Error with the bare reason when it is damaged or has not `axes` axes. Memory grows with
+/// the data that is there, not with what the header claims.
+IdxArray parse_idx(std::span<const uint8_t> content, size_t axes);
+
+/// The same of a file. Throws eggroll::Error naming it also when it is missing.
 IdxArray read_idx(const std::filesystem::path& path, size_t axes);
 
 /// Images (N,rows,cols) and one label 0..classes-1 for each.
