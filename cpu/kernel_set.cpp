@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "cpu/kernel_set.h"
 
+#include "core/text.h"
 #include "cpu/features.h"
 
 #include <eggroll/error.h>
@@ -101,7 +102,7 @@ const KernelSet& choose_kernels(const std::string& name) {
             "[cpu] this library was built for another processor (EGGROLL_NATIVE); this one lacks " +
             missing_features(*sets.front()));
     }
-    throw Error("[EGGROLL_CPU_ISA] must be one of " + names + " but is \"" + name + "\"");
+    throw Error("[EGGROLL_CPU_ISA] must be one of " + names + " but is " + detail::in_quotes(name));
 }
 
 const KernelSet& kernels_in_use() {

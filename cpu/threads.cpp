@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: MIT
 #include "cpu/threads.h"
 
+#include "core/text.h"
+
 #include <eggroll/threads.h>
 
 #include <algorithm>
 #include <atomic>
 #include <charconv>
 #include <chrono>
+#include <cmath>
 #include <condition_variable>
 #include <cstdlib>
 #include <deque>
@@ -221,10 +224,11 @@ Pool& pool() {
 
 int parse_thread_count(const std::string& text) {
     int n = 0;
-    const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), n);
-    if (status != std::errc() || *end != 0 || n < 1 || n > kMaxThreads) {
+    const char* const last = text.data() + text.size();
+    const auto [end, status] = std::from_chars(text.data(), last, n);
+    if (status != std::errc() || end != last || n < 1 || n > kMaxThreads) {
         throw Error("[EGGROLL_NUM_THREADS] must be a number from 1 to " +
-                    std::to_string(kMaxThreads) + " but is \"" + text + "\"");
+                    std::to_string(kMaxThreads) + " but is " + detail::in_quotes(text));
     }
     return n;
 }
@@ -232,7 +236,8 @@ int parse_thread_count(const std::string& text) {
 int processors_granted(const std::string& quota, const std::string& period) {
     const double q = std::strtod(quota.c_str(), nullptr);
     const double p = std::strtod(period.c_str(), nullptr);
-    return q > 0 && p > 0 ? static_cast<int>((q + p - 1) / p) : 0;
+    if (!(q > 0 && p > 0 && std::isfinite(q / p))) return 0;
+    return static_cast<int>(std::clamp(std::ceil(q / p), 1.0, double{kMaxThreads}));
 }
 
 void run_chunks(int64_t count, detail::ChunkFunction function, void* context) {

@@ -22,8 +22,8 @@ void parallel_for(int64_t count, F&& body) {
 /// What EGGROLL_NUM_THREADS says: a number of threads. Throws Error for any other text.
 int parse_thread_count(const std::string& text);
 
-/// Processors' worth of time that a container's quota and period grant, rounded up; 0: no limit, or
-/// what they say cannot be read.
+/// Processors' worth of time that a container's quota and period grant, rounded up, at most as many
+/// as there may be threads; 0: no limit, or what they say cannot be read.
 int processors_granted(const std::string& quota, const std::string& period);
 
 }  // namespace eggroll::cpu

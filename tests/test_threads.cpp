@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // How many threads there are, who says so, and use from inside of them.
+#include "cpu/threads.h"
 #include "tests/cases.h"
 #include "tests/model_bits.h"
 
@@ -85,6 +86,33 @@ TEST_CASE("threads: EGGROLL_NUM_THREADS") {
     for (const char* bad : {"0", "-2", "two", "3x", "2000", "1.5", "99999999999"}) {
         CAPTURE(std::string(bad));
         CHECK(child_has_threads(bad, 0));
+    }
+}
+
+TEST_CASE("threads: what the environment says is a number and nothing else [host]") {
+    CHECK(cpu::parse_thread_count("1") == 1);
+    CHECK(cpu::parse_thread_count("1024") == 1024);
+    // Short and on one line, whatever it was.
+    for (const std::string& bad : {std::string("4\0x", 3), std::string(), std::string("1025"),
+                                   std::string("+1"), "1\n\xFF" + std::string(5000, 'x')}) {
+        const std::string message = error_of([&] { cpu::parse_thread_count(bad); });
+        CAPTURE(message);
+        CHECK(message.starts_with("[EGGROLL_NUM_THREADS] must be a number from 1 to 1024 but is "));
+        CHECK(message.find_first_of("\n\xFF") == std::string::npos);
+        CHECK(message.size() < 200);
+    }
+}
+
+TEST_CASE(
+    "threads: what a container grants is rounded up and never more than there may be [host]") {
+    CHECK(cpu::processors_granted("200000", "100000") == 2);
+    CHECK(cpu::processors_granted("150000", "100000") == 2);
+    CHECK(cpu::processors_granted("1000", "100000") == 1);
+    CHECK(cpu::processors_granted("1e300", "1") == 1024);
+    for (const char* none : {"max", "-1", "0", "", "nan", "inf"}) {
+        CAPTURE(std::string(none));
+        CHECK(cpu::processors_granted(none, "100000") == 0);
+        CHECK(cpu::processors_granted(none, none) == 0);
     }
 }
 
