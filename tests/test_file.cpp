@@ -161,6 +161,15 @@ TEST_CASE("file: reading") {
     CHECK(part == "3456");
     CHECK_THROWS_AS(file.read_at(7, std::as_writable_bytes(std::span(part))), Error);
 
+    const InputFile memory("test", std::as_bytes(std::span(std::string_view("0123456789"))));
+    CHECK(memory.size() == 10);
+    memory.read_at(6, std::as_writable_bytes(std::span(part)));
+    CHECK(part == "6789");
+    for (const uint64_t offset : {uint64_t{7}, uint64_t{10}, uint64_t{11}, ~uint64_t{0}}) {
+        CHECK(error_of([&] { memory.read_at(offset, std::as_writable_bytes(std::span(part))); }) ==
+              "[test] \"memory\": ends at byte 10 while being read");
+    }
+
     const auto refusal = [](const std::filesystem::path& at) {
         return error_of([&] { const InputFile input("test", at); });
     };

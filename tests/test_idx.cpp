@@ -139,6 +139,16 @@ TEST_CASE("idx: a damaged or lying file is refused by name") {
         const std::string name = "cut" + std::to_string(kept);
         check_refused(folder.plain(name, bytes.substr(0, kept)), "");
     }
+    // Two gzip files in one are one; what is none does not follow.
+    const auto packed = [&](const std::string& name, const std::string& part) {
+        std::ifstream file(folder.gzipped(name, part), std::ios::binary);
+        return std::string{std::istreambuf_iterator<char>(file), {}};
+    };
+    const std::string two = packed("a", header({4})) + packed("b", "1234");
+    CHECK(examples::read_idx(folder.plain("two", two), 1).bytes.size() == 4);
+    check_refused(folder.plain("tail", two + "x"), "");
+    check_refused(folder / "", "directory");
+
     std::string flipped = bytes;
     flipped[flipped.size() / 2] ^= 1;
     check_refused(folder.plain("flipped", flipped), "");

@@ -20,6 +20,7 @@
 #include <eggroll/minimal_gru.h>
 #include <eggroll/module.h>
 #include <eggroll/noise.h>
+#include <eggroll/npy.h>
 #include <eggroll/objective.h>
 #include <eggroll/ops.h>
 #include <eggroll/optimizer.h>
