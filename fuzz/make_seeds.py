@@ -136,6 +136,13 @@ def write_idx():
         write("idx", name, content)
 
 
+# Overlong, surrogates, beyond the last; and what is just good.
+EDGES_OF_UTF8 = [
+    *(b"\xc1\xbf", b"\xe0\x9f\xbf", b"\xed\xa0\x80", b"\xf0\x8f\xbf\xbf", b"\xf4\x90\x80\x80"),
+    b"\xc2\x80\xe0\xa0\x80\xed\x9f\xbf\xf0\x90\x80\x80\xf4\x8f\xbf\xbf",
+]
+
+
 def write_text():
     # The first byte says whose text it is: its value modulo 6.
     for reader, texts in enumerate(
@@ -144,7 +151,7 @@ def write_text():
             ["max 100000", "200000 100000", "-1 100000", "1e300 1", "nan nan"],
             ["avx2", "baseline", "avx512", "AVX2", "native"],
             ["256x3", "64-128-10", "1x", "4--4", "0x1", "1048576-1"],
-            ["plain", 'quoted "text" \\', "größe 世界 🥚", "\x01\x7f\n"],
+            ["plain", 'quoted "text" \\', "größe 世界 🥚", "\x01\x7f\n"] + EDGES_OF_UTF8,
             [b"\xdb\x0fI@\x18-DT\xfb!\t@", b"\x01\0\0\0\x01\0\0\0\0\0\0\0"],
         ]
     ):
