@@ -17,15 +17,27 @@ namespace eggroll::detail {
 
 namespace fs = std::filesystem;
 
-namespace {
-
 std::string message_of(int error) {
     return std::generic_category().message(error);
 }
 
-[[noreturn]] void fail_at(const char* caller, const fs::path& path, const std::string& reason) {
+void fail_at(const char* caller, const fs::path& path, const std::string& reason) {
     throw Error(std::string("[") + caller + "] \"" + path.string() + "\": " + reason);
 }
+
+FileCalls& file_calls() {
+    static FileCalls calls{
+        .open = [](const char* path, int flags, mode_t mode) { return ::open(path, flags, mode); },
+        .pread = ::pread,
+        .write = ::write,
+        .fsync = ::fsync,
+        .close = ::close,
+        .rename = ::rename,
+        .unlink = ::unlink};
+    return calls;
+}
+
+namespace {
 
 /// Repeats a system call that a signal interrupted.
 template <class Call>
@@ -64,23 +76,24 @@ fs::path resolve_target(const char* caller, const fs::path& path) {
 /// A file beside its target, removed again unless it took the target's place.
 class TemporaryFile {
 public:
-    TemporaryFile(const char* caller, const fs::path& path)
+    TemporaryFile(const char* caller, const fs::path& path, const char* prefix)
         : caller_(caller), path_(path), target_(resolve_target(caller, path)) {
         static std::atomic<uint64_t> count{0};
         directory_ = target_.has_parent_path() ? target_.parent_path() : fs::path(".");
         do {
-            name_ = directory_ / (".eggroll-" + std::to_string(::getpid()) + "-" +
-                                  std::to_string(count++) + ".tmp");
+            name_ = directory_ /
+                    (prefix + std::to_string(::getpid()) + "-" + std::to_string(count++) + ".tmp");
             descriptor_ = retry([&] {
-                return ::open(name_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+                return file_calls().open(name_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
+                                         0666);
             });
         } while (descriptor_ < 0 && errno == EEXIST);
         if (descriptor_ < 0) fail("cannot create a file in its directory", errno);
     }
 
     ~TemporaryFile() {
-        if (descriptor_ >= 0) ::close(descriptor_);
-        if (!renamed_) ::unlink(name_.c_str());
+        if (descriptor_ >= 0) file_calls().close(descriptor_);
+        if (!renamed_) file_calls().unlink(name_.c_str());
     }
 
     TemporaryFile(const TemporaryFile&) = delete;
@@ -98,37 +111,29 @@ public:
     void write(std::span<const std::byte> bytes) {
         while (!bytes.empty()) {
             const ssize_t written =
-                retry([&] { return ::write(descriptor_, bytes.data(), bytes.size()); });
+                retry([&] { return file_calls().write(descriptor_, bytes.data(), bytes.size()); });
             if (written <= 0) fail("cannot write", written < 0 ? errno : EIO);
             bytes = bytes.subspan(static_cast<size_t>(written));
         }
     }
 
     void take_place() {
-        if (retry([&] { return ::fsync(descriptor_); }) < 0) fail("cannot sync", errno);
+        if (retry([&] { return file_calls().fsync(descriptor_); }) < 0) fail("cannot sync", errno);
         // Some file systems report a full disk or quota only here. After EINTR it is closed.
-        if (::close(std::exchange(descriptor_, -1)) < 0 && errno != EINTR) {
+        if (file_calls().close(std::exchange(descriptor_, -1)) < 0 && errno != EINTR) {
             fail("cannot close", errno);
         }
-        if (::rename(name_.c_str(), target_.c_str()) < 0) fail("cannot rename into place", errno);
+        if (file_calls().rename(name_.c_str(), target_.c_str()) < 0)
+            fail("cannot rename into place", errno);
         renamed_ = true;
-        sync_directory();
+        if (!sync_directory(directory_)) {
+            fail("was written, but its directory could not be synced", EIO);
+        }
     }
 
 private:
     [[noreturn]] void fail(const char* what, int error) const {
         fail_at(caller_, path_, std::string(what) + ": " + message_of(error));
-    }
-
-    /// Makes the rename itself survive a power cut. Where the directory cannot be read, or its file
-    /// system cannot sync directories, that is as far as one can go.
-    void sync_directory() const {
-        const int directory =
-            retry([&] { return ::open(directory_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); });
-        if (directory < 0) return;
-        const int error = retry([&] { return ::fsync(directory); }) < 0 ? errno : 0;
-        ::close(directory);
-        if (error == EIO) fail("was written, but its directory could not be synced", error);
     }
 
     const char* caller_;
@@ -141,8 +146,9 @@ private:
 
 InputFile::InputFile(const char* caller, fs::path path) : caller_(caller), path_(std::move(path)) {
     // O_NONBLOCK: opening a pipe nobody writes to would wait for ever.
-    descriptor_ =
-        retry([&] { return ::open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK); });
+    descriptor_ = retry([&] {
+        return file_calls().open(path_.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0);
+    });
     if (descriptor_ < 0) fail("cannot open: " + message_of(errno));
     struct stat status = {};
     std::string refusal;
@@ -154,7 +160,7 @@ InputFile::InputFile(const char* caller, fs::path path) : caller_(caller), path_
         refusal = "is not a regular file";
     }
     if (!refusal.empty()) {
-        ::close(descriptor_);
+        file_calls().close(descriptor_);
         fail(refusal);
     }
     size_ = static_cast<uint64_t>(status.st_size);
@@ -164,7 +170,7 @@ InputFile::InputFile(const char* caller, std::span<const std::byte> memory)
     : caller_(caller), path_("memory"), memory_(memory), size_(memory.size()) {}
 
 InputFile::~InputFile() {
-    if (descriptor_ >= 0) ::close(descriptor_);
+    if (descriptor_ >= 0) file_calls().close(descriptor_);
 }
 
 void InputFile::read_at(uint64_t offset, std::span<std::byte> to) const {
@@ -177,8 +183,10 @@ void InputFile::read_at(uint64_t offset, std::span<std::byte> to) const {
         return;
     }
     while (!to.empty()) {
-        const ssize_t got = retry(
-            [&] { return ::pread(descriptor_, to.data(), to.size(), static_cast<off_t>(offset)); });
+        const ssize_t got = retry([&] {
+            return file_calls().pread(descriptor_, to.data(), to.size(),
+                                      static_cast<off_t>(offset));
+        });
         if (got < 0) fail("cannot read: " + message_of(errno));
         if (got == 0) fail("ends at byte " + std::to_string(offset) + " while being read");
         to = to.subspan(static_cast<size_t>(got));
@@ -190,9 +198,20 @@ void InputFile::fail(const std::string& reason) const {
     fail_at(caller_, path_, reason);
 }
 
+bool sync_directory(const fs::path& directory) {
+    const int descriptor = retry([&] {
+        return file_calls().open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+    });
+    if (descriptor < 0) return true;
+    const int error = retry([&] { return file_calls().fsync(descriptor); }) < 0 ? errno : 0;
+    file_calls().close(descriptor);
+    return error != EIO;
+}
+
 void write_file_atomically(const char* caller, const fs::path& path,
-                           const std::function<void(const WriteBytes&)>& content) {
-    TemporaryFile file(caller, path);
+                           const std::function<void(const WriteBytes&)>& content,
+                           const char* temporary) {
+    TemporaryFile file(caller, path, temporary);
     file.keep_mode();
     content([&file](std::span<const std::byte> bytes) { file.write(bytes); });
     file.take_place();

@@ -8,7 +8,27 @@
 #include <span>
 #include <string>
 
+#include <sys/types.h>
+
 namespace eggroll::detail {
+
+/// The system calls that files are read and written by; tests put others in their place.
+struct FileCalls {
+    int (*open)(const char* path, int flags, mode_t mode);
+    ssize_t (*pread)(int descriptor, void* to, size_t count, off_t offset);
+    ssize_t (*write)(int descriptor, const void* from, size_t count);
+    int (*fsync)(int descriptor);
+    int (*close)(int descriptor);
+    int (*rename)(const char* from, const char* to);
+    int (*unlink)(const char* path);
+};
+FileCalls& file_calls();
+
+/// Throws Error `[caller] "path": reason`.
+[[noreturn]] void fail_at(const char* caller, const std::filesystem::path& path,
+                          const std::string& reason);
+/// What an errno means.
+std::string message_of(int error);
 
 /// A regular file open for reading. Every failure is an Error `[caller] "path": reason`; anything
 /// but a regular file (a directory, a pipe, a device) is refused without waiting on it.
@@ -38,6 +58,9 @@ private:
 /// Appends bytes to the file being written.
 using WriteBytes = std::function<void(std::span<const std::byte>)>;
 
+/// How the names of temporary files begin, in the directory of what they will become.
+inline constexpr const char* kTemporaryPrefix = ".eggroll-";
+
 /// Writes a file that appears whole or not at all: `content` writes to a temporary file in the same
 /// directory, which is synced and renamed over `path`. Its mode is what the umask leaves of 0666; a
 /// symbolic link to a file keeps pointing to it, and a file that is replaced leaves its
@@ -45,6 +68,12 @@ using WriteBytes = std::function<void(std::span<const std::byte>)>;
 /// there, and an Error `[caller] "path": reason` is thrown; an exception of `content` passes
 /// through.
 void write_file_atomically(const char* caller, const std::filesystem::path& path,
-                           const std::function<void(const WriteBytes&)>& content);
+                           const std::function<void(const WriteBytes&)>& content,
+                           const char* temporary = kTemporaryPrefix);
+
+/// Makes what was created or renamed in a directory survive a power cut. Returns false for an error
+/// of the disk; where the directory cannot be read, or its file system cannot sync directories,
+/// there is no more one can do.
+bool sync_directory(const std::filesystem::path& directory);
 
 }  // namespace eggroll::detail

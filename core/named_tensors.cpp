@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include "core/named_tensors.h"
 
+#include "core/checksum.h"
 #include "core/storage.h"
 #include "core/text.h"
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cmath>
@@ -18,6 +20,21 @@ static_assert(sizeof(float) == 4 && sizeof(int32_t) == 4);
 namespace {
 
 constexpr size_t kLengthBytes = 8;  // of the header's length
+constexpr size_t kPieceBytes = size_t{1} << 20;
+constexpr const char* kChecksumKey = "checksum";
+
+std::string hex(uint32_t value) {
+    constexpr const char* kDigits = "0123456789abcdef";
+    std::string text;
+    for (int shift = 28; shift >= 0; shift -= 4) text += kDigits[(value >> shift) & 15];
+    return text;
+}
+
+/// Of the header as it would be written; throws Error with the bare reason.
+uint32_t checksum_of(const SafetensorsHeader& header) {
+    const std::string text = write_safetensors_header(header);
+    return crc32c(std::as_bytes(std::span(text)));
+}
 
 const char* dtype_name(Dtype dtype) {
     return dtype == Dtype::f32 ? "F32" : dtype == Dtype::i32 ? "I32" : "BF16";
@@ -77,27 +94,43 @@ std::string list(const std::vector<std::string_view>& names) {
 }  // namespace
 
 void save_tensors(const char* caller, const std::filesystem::path& path,
-                  std::span<const NamedTensor> tensors, const Metadata& metadata) {
-    const auto fail = [&](const std::string& reason) {
-        throw Error(std::string("[") + caller + "] \"" + path.string() + "\": " + reason);
-    };
+                  std::span<const NamedTensor> tensors, const Metadata& metadata,
+                  const char* temporary) {
     std::string json;
     try {
         json = write_safetensors_header(header_of(tensors, metadata));
     } catch (const Error& error) {
-        fail(error.what());
+        fail_at(caller, path, error.what());
     }
-    write_file_atomically(caller, path, [&](const WriteBytes& write) {
+    const auto content = [&](const WriteBytes& write) {
         const uint64_t length = json.size();
         write(std::as_bytes(std::span(&length, 1)));
         write(std::as_bytes(std::span(json)));
         for (const NamedTensor& tensor : tensors) {
             const Tensor host = tensor.value.to(Device::cpu());
             const std::string complaint = finite_complaint(tensor.name, host);
-            if (!complaint.empty()) fail(complaint);
+            if (!complaint.empty()) fail_at(caller, path, complaint);
             write(bytes_of(host));
         }
-    });
+    };
+    write_file_atomically(caller, path, content, temporary);
+}
+
+void save_checked_tensors(const char* caller, const std::filesystem::path& path,
+                          std::span<const NamedTensor> tensors, Metadata metadata,
+                          const char* temporary) {
+    std::vector<NamedTensor> hosts;
+    for (const NamedTensor& tensor : tensors) {
+        hosts.push_back({tensor.name, tensor.value.to(Device::cpu())});
+    }
+    try {
+        uint32_t checksum = checksum_of(header_of(hosts, metadata));
+        for (const NamedTensor& host : hosts) checksum = crc32c(bytes_of(host.value), checksum);
+        metadata[kChecksumKey] = hex(checksum);
+    } catch (const Error& error) {
+        fail_at(caller, path, error.what());
+    }
+    save_tensors(caller, path, hosts, metadata, temporary);
 }
 
 TensorFile::TensorFile(const char* caller, const std::filesystem::path& path)
@@ -133,6 +166,39 @@ void TensorFile::read_header() {
         fail(error.what());
     }
     data_begin_ = kLengthBytes + length;
+}
+
+void TensorFile::verify() const {
+    SafetensorsHeader rest = header_;
+    const auto found = rest.metadata.find(kChecksumKey);
+    if (found == rest.metadata.end()) fail("has no checksum");
+    const std::string said = found->second;
+    rest.metadata.erase(found);
+    uint32_t checksum = 0;
+    try {
+        checksum = checksum_of(rest);
+    } catch (const Error& error) {
+        fail(error.what());
+    }
+    for (const TensorEntry& entry : rest.tensors) {
+        each_piece(entry, [&](std::span<const std::byte> piece) {  //
+            checksum = crc32c(piece, checksum);
+        });
+    }
+    if (hex(checksum) != said) {
+        fail("is damaged: its checksum is " + in_quotes(said) + " but what it holds gives \"" +
+             hex(checksum) + "\"");
+    }
+}
+
+void TensorFile::each_piece(const TensorEntry& entry,
+                            const std::function<void(std::span<const std::byte>)>& consume) const {
+    std::vector<std::byte> piece;
+    for (uint64_t at = entry.begin; at < entry.end; at += piece.size()) {
+        piece.resize(static_cast<size_t>(std::min<uint64_t>(entry.end - at, kPieceBytes)));
+        file_.read_at(data_begin_ + at, piece);
+        consume(piece);
+    }
 }
 
 std::vector<const TensorEntry*> TensorFile::match(std::span<const NamedTensor> expected) const {

@@ -4,6 +4,7 @@
 #include "core/file.h"
 #include "core/safetensors_header.h"
 
+#include <functional>
 #include <span>
 
 // Named tensors and text in a safetensors file: what weights and checkpoints are made of.
@@ -18,7 +19,13 @@ struct NamedTensor {
 /// Writes the file whole or not at all (core/file.h). Throws Error, the old file untouched, also
 /// for two tensors of one name and for values that are not finite.
 void save_tensors(const char* caller, const std::filesystem::path& path,
-                  std::span<const NamedTensor> tensors, const Metadata& metadata = {});
+                  std::span<const NamedTensor> tensors, const Metadata& metadata = {},
+                  const char* temporary = kTemporaryPrefix);
+
+/// As save_tensors, with a checksum of all that the file says: names, shapes, metadata and values.
+void save_checked_tensors(const char* caller, const std::filesystem::path& path,
+                          std::span<const NamedTensor> tensors, Metadata metadata,
+                          const char* temporary = kTemporaryPrefix);
 
 /// A safetensors file whose header has been read and checked; its values have not.
 class TensorFile {
@@ -29,6 +36,12 @@ public:
 
     const Metadata& metadata() const { return header_.metadata; }
     const std::vector<TensorEntry>& entries() const { return header_.tensors; }
+
+    /// Throws Error unless the file has the checksum that save_checked_tensors gave it.
+    void verify() const;
+    /// Calls consume(bytes) with the data of a tensor, piece by piece.
+    void each_piece(const TensorEntry& entry,
+                    const std::function<void(std::span<const std::byte>)>& consume) const;
 
     /// The values of the tensors named in `expected`, in that order, new and on the host. Throws
     /// Error unless the file has exactly these names, shapes and element types, which is checked

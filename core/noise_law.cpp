@@ -15,20 +15,8 @@ using detail::LawKind;
 using detail::NoiseLawAccess;
 
 std::string NoiseLaw::name() const {
-    const auto inner = [&]() -> std::string {
-        switch (static_cast<LawKind>(kind_)) {
-            case LawKind::low_rank:
-                return "low_rank";
-            case LawKind::full_rank:
-                return "full_rank";
-            case LawKind::sign:
-                return "sign";
-            case LawKind::sparse:
-                break;
-        }
-        return "sparse(" + std::to_string(entries_) + ")";
-    };
-    return baseline_ ? "baseline(" + inner() + ")" : inner();
+    const std::string inner = detail::name_of(NoiseLawAccess::law(*this));
+    return baseline_ ? "baseline(" + inner + ")" : inner;
 }
 
 namespace noise {
@@ -59,6 +47,20 @@ NoiseLaw baseline(const NoiseLaw& of) {
 }  // namespace noise
 
 namespace detail {
+
+std::string name_of(const Law& law) {
+    switch (law.kind) {
+        case LawKind::low_rank:
+            return "low_rank";
+        case LawKind::full_rank:
+            return "full_rank";
+        case LawKind::sign:
+            return "sign";
+        case LawKind::sparse:
+            break;
+    }
+    return "sparse(" + std::to_string(law.entries) + ")";
+}
 
 Law law_for(const NoiseLaw& law, const NoiseShape& noise) {
     Law own = NoiseLawAccess::law(law);

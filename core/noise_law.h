@@ -6,6 +6,7 @@
 #include <eggroll/module.h>
 #include <eggroll/noise_law.h>
 
+#include <string>
 #include <string_view>
 
 namespace eggroll::detail {
@@ -25,6 +26,8 @@ struct NoiseLawAccess {
     static bool is_baseline(const NoiseLaw& of) { return of.baseline_; }
 };
 
+/// "low_rank", "sparse(64)".
+std::string name_of(const Law& law);
 /// The law as one matrix has it: no more entries than the matrix.
 Law law_for(const NoiseLaw& law, const NoiseShape& noise);
 /// Rank of the factors of a matrix; 0 under laws without factors.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include "core/named_tensors.h"
 #include "core/named_values.h"
 #include "core/noise_cache.h"
 
@@ -27,6 +28,12 @@ struct Generation {
     const GenerationBlock* backend_block() const { return &backend_run()->block; }
     /// Throws Error when the generation has been told or abandoned.
     const Strategy& opened(const char* caller) const;
+};
+
+/// How far a run is, beside its tensors.
+struct Milestone {
+    int64_t generation = 0, updates = 0;  // completed
+    float lr = 0, sigma = 0;              // base values
 };
 
 /// A step that was recorded, to be replayed; see core/capture.cpp.
@@ -86,6 +93,15 @@ public:
     std::shared_ptr<Capture> capture(const Tensor& x, const Objective& objective);
     /// Replays the step without waiting.
     void enqueue(Capture& capture);
+
+    // Checkpoints (checkpoint_file.cpp).
+    /// Waits for what was enqueued; throws Error while a generation is open.
+    void settle(const char* caller);
+    Milestone milestone() const;
+    /// All tensors that a run is: parameters, and the optimizer's state.
+    std::vector<NamedTensor> tensors() const;
+    void go_on_from(const Milestone& milestone) noexcept;
+    const Optimizer& optimizer() const { return *optimizer_; }
 
     void set_lr(float value);
     void set_sigma(float value);

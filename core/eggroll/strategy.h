@@ -13,6 +13,7 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <string>
 #include <type_traits>
 #include <vector>
 
@@ -21,6 +22,7 @@ namespace eggroll {
 namespace detail {
 class Strategy;
 struct Capture;
+struct CheckpointAccess;
 struct Generation;
 }  // namespace detail
 
@@ -80,6 +82,9 @@ struct Report {
         0;                  // members whose fitness was NaN or infinite; if all: no update was made
     double seconds = 0;     // wall time since the generation was asked for
     int64_t no_result = 0;  // members told as no_result(), which are not among the non_finite
+    /// What went wrong beside the generation itself, such as a checkpoint that could not be
+    /// written; empty when nothing did.
+    std::string trouble = {};
 };
 
 /// One member of an open generation: a model that can be called.
@@ -235,6 +240,7 @@ public:
     void set_sigma(float sigma);
 
 private:
+    friend struct detail::CheckpointAccess;
     using BatchedFitness = std::function<Tensor(const Tensor&)>;
 
     detail::Strategy& strategy() const;  // throws Error when moved from

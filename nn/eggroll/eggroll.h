@@ -5,6 +5,7 @@
 
 #include <eggroll/activation.h>
 #include <eggroll/bundle.h>
+#include <eggroll/checkpoint.h>
 #include <eggroll/conv2d.h>
 #include <eggroll/device.h>
 #include <eggroll/dlpack.h>

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <vector>
+
+namespace eggroll::detail {
+
+/// How the temporary files of checkpoints begin: whoever holds the directory knows that those it
+/// finds were left by a process that was killed.
+inline constexpr const char* kCheckpointPrefix = ".checkpoint-";
+
+/// A directory of checkpoints that one process holds.
+class RunDirectory {
+public:
+    /// Creates it if need be, locks it and sweeps it.
+    explicit RunDirectory(const std::filesystem::path& directory);
+    ~RunDirectory();
+    RunDirectory(const RunDirectory&) = delete;
+    RunDirectory& operator=(const RunDirectory&) = delete;
+
+    const std::filesystem::path& path() const { return path_; }
+    std::filesystem::path checkpoint(int64_t generation) const;
+    /// Of the checkpoints there are, the newest first.
+    std::vector<int64_t> generations() const;
+    /// Removes all but the newest `keep` of those up to `newest`. One that cannot be removed now is
+    /// tried again the next time.
+    void remove_old(int64_t newest, int keep) const;
+
+    /// It holds checkpoints of a run that nobody resumed.
+    bool unclaimed = false;
+
+private:
+    void make() const;
+    void lock();
+    void sweep() const;
+
+    std::filesystem::path path_;
+    int lock_ = -1;
+};
+
+}  // namespace eggroll::detail
