@@ -205,7 +205,7 @@ bool sync_directory(const fs::path& directory) {
     if (descriptor < 0) return true;
     const int error = retry([&] { return file_calls().fsync(descriptor); }) < 0 ? errno : 0;
     file_calls().close(descriptor);
-    return error != EIO;
+    return error != EIO && error != ENOSPC && error != EDQUOT;
 }
 
 void write_file_atomically(const char* caller, const fs::path& path,

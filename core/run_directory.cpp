@@ -7,10 +7,12 @@
 #include <cerrno>
 #include <charconv>
 #include <functional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <system_error>
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/file.h>
 #include <unistd.h>
@@ -37,15 +39,18 @@ int64_t generation_of(const std::string& name) {
     return error == std::errc() && end == first + kDigits ? generation : -1;
 }
 
-/// Names of what a directory holds.
+/// Names of what a directory holds. (std::filesystem's iterator ends the program when memory is
+/// short.)
 std::vector<std::string> names_in(const fs::path& directory) {
+    const std::unique_ptr<DIR, int (*)(DIR*)> open(::opendir(directory.c_str()), ::closedir);
+    if (!open) fail_at(kCaller, directory, "cannot be read: " + message_of(errno));
     std::vector<std::string> names;
-    std::error_code error;
-    fs::directory_iterator at(directory, error);
-    for (; !error && at != fs::directory_iterator(); at.increment(error)) {
-        names.push_back(at->path().filename().string());
+    errno = 0;
+    while (const dirent* entry = ::readdir(open.get())) {
+        names.emplace_back(entry->d_name);
+        errno = 0;
     }
-    if (error) fail_at(kCaller, directory, "cannot be read: " + error.message());
+    if (errno != 0) fail_at(kCaller, directory, "cannot be read: " + message_of(errno));
     return names;
 }
 
@@ -95,7 +100,9 @@ void RunDirectory::make() const {
             fail_at(kCaller, path_, "the directory above could not be synced");
         }
         if (std::error_code ignored; error && !fs::is_directory(at, ignored)) {
-            fail_at(kCaller, path_, "cannot be created: " + error.message());
+            fail_at(kCaller, at,
+                    error == std::errc::file_exists ? "is not a directory"
+                                                    : "cannot be created: " + error.message());
         }
     }
 }

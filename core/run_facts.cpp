@@ -5,6 +5,8 @@
 #include "core/shaping.h"
 #include "core/text.h"
 
+#include <new>
+
 namespace eggroll::detail {
 
 namespace {
@@ -39,10 +41,12 @@ std::string describe(const TableEntry& entry) {
 /// A schedule is known by its name and by what it does next.
 std::string describe(const Schedule& schedule, int64_t generation) {
     try {
-        return schedule.name() + ", " + number(schedule(generation)) + " in generation " +
+        return schedule.describe() + ", " + number(schedule(generation)) + " in generation " +
                std::to_string(generation);
+    } catch (const std::bad_alloc&) {
+        throw;
     } catch (const std::exception&) {
-        return schedule.name();  // somebody's own, which has come to its end
+        return schedule.describe();  // somebody's own, which has come to its end
     }
 }
 
