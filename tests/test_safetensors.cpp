@@ -12,6 +12,7 @@
 
 #include <doctest/doctest.h>
 
+#include <cmath>
 #include <cstring>
 #include <limits>
 
@@ -164,4 +165,61 @@ TEST_CASE("safetensors: tensors of both types and text, for checkpoints") {
     refuse({tensors[0], tensors[1], tensors[0]}, "two tensors are named");
     refuse({{"__metadata__", tensors[0].value}}, "may not be named");
     refuse({{"\xFF", tensors[0].value}}, "not UTF-8");
+}
+
+TEST_CASE("safetensors: what a file holds, in numbers [host]") {
+    const TempDirectory directory("safetensors-info");
+    const auto path = directory / "file";
+    // Offsets 0, 12, 20, 26 and 32 of the data; F16 and BF16 as their bits.
+    std::string json = R"({"__metadata__":{"by":"hand"},)"
+                       R"("f":{"dtype":"F32","shape":[3],"data_offsets":[0,12]},)"
+                       R"("h":{"dtype":"F16","shape":[2,2],"data_offsets":[12,20]},)"
+                       R"("b":{"dtype":"BF16","shape":[3],"data_offsets":[20,26]},)"
+                       R"("i":{"dtype":"I8","shape":[3],"data_offsets":[26,29]},)"
+                       R"("t":{"dtype":"BOOL","shape":[2],"data_offsets":[29,31]},)"
+                       R"("e":{"dtype":"F8_E4M3","shape":[1],"data_offsets":[31,32]},)"
+                       R"("d":{"dtype":"F64","shape":[],"data_offsets":[32,40]},)"
+                       R"("none":{"dtype":"F32","shape":[0],"data_offsets":[40,40]}})";
+    std::string bytes;
+    const auto append = [&](auto... values) {
+        (bytes.append(reinterpret_cast<const char*>(&values), sizeof values), ...);
+    };
+    append(static_cast<uint64_t>(json.size()));
+    bytes += json;
+    append(1.5f, -2.5f, std::numeric_limits<float>::infinity());
+    // 1, -2, the smallest above 0 (2^-24), NaN
+    append(uint16_t{0x3C00}, uint16_t{0xC000}, uint16_t{0x0001}, uint16_t{0x7E01});
+    append(uint16_t{0x3F80}, uint16_t{0xC040}, uint16_t{0xFF80});  // 1, -3, -inf
+    append(int8_t{-128}, int8_t{127}, int8_t{4}, true, false, '8', 0.1);
+    test::write_bytes(path, bytes);
+
+    const SafetensorsInfo info = read_safetensors_info(path);
+    CHECK(info.metadata == std::map<std::string, std::string>{{"by", "hand"}});
+    REQUIRE(info.tensors.size() == 8);
+    const auto check = [&](size_t i, const char* name, const char* dtype, Shape shape,
+                           int64_t finite, double min, double max, double mean) {
+        const TensorSummary& tensor = info.tensors[i];
+        CAPTURE(name);
+        CHECK(tensor.name == name);
+        CHECK(tensor.dtype == dtype);
+        CHECK(tensor.shape == shape);
+        CHECK(tensor.elements == element_count(shape));
+        CHECK(tensor.finite == finite);
+        if (finite == 0) {
+            CHECK((std::isnan(tensor.min) && std::isnan(tensor.max) && std::isnan(tensor.mean)));
+            return;
+        }
+        CHECK(tensor.min == min);
+        CHECK(tensor.max == max);
+        CHECK(tensor.mean == mean);
+    };
+    check(0, "f", "F32", {3}, 2, -2.5, 1.5, -0.5);
+    check(1, "h", "F16", {2, 2}, 3, -2, 1, (-1 + 0x1p-24) / 3);
+    check(2, "b", "BF16", {3}, 2, -3, 1, -1);
+    check(3, "i", "I8", {3}, 3, -128, 127, 1);
+    check(4, "t", "BOOL", {2}, 2, 0, 1, 0.5);
+    check(5, "e", "F8_E4M3", {1}, 0, 0, 0, 0);
+    check(6, "d", "F64", {}, 1, 0.1, 0.1, 0.1);
+    check(7, "none", "F32", {0}, 0, 0, 0, 0);
+    CHECK_THROWS_AS(read_safetensors_info(directory / "no"), Error);
 }
