@@ -9,6 +9,7 @@
 #include "common/options.h"
 #include "common/progress.h"
 #include "common/random.h"
+#include "common/resumable.h"
 #include "common/text.h"
 
 #include <eggroll/eggroll.h>
@@ -16,6 +17,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstdio>
 #include <filesystem>
 #include <iostream>
 #include <limits>
@@ -36,6 +38,7 @@ constexpr int64_t kQuickSteps = 1000;
 // Of the training images, on a scale to 1. Taken off, because a network whose inputs are all
 // positive feels most of a perturbation as a change of brightness.
 constexpr float kMeanPixel = 0.286f;
+constexpr const char* kSecondsNote = "train_seconds";  // in the checkpoints
 
 struct Settings : examples::CommonFlags {
     std::filesystem::path data = "/usr/share/datasets/fashion-mnist";
@@ -47,6 +50,7 @@ struct Settings : examples::CommonFlags {
     std::string fitness = "cross_entropy", optimizer = "sgd", lr_schedule = "cosine";
     double lr_decay = 0.9996, lr_final = 0, sigma_decay = 1;
     bool quick = false;
+    examples::CheckpointFlags checkpoint;
 };
 
 /// Images as the network sees them: byte/255 - kMeanPixel.  x (N,...), labels (N)
@@ -111,6 +115,10 @@ public:
         next_ += batch_;
         return std::span(rows_).subspan(next_ - batch_, batch_);
     }
+    /// As if so many had been taken.
+    void skip(int64_t count) {
+        while (count-- > 0) next();
+    }
 
 private:
     std::vector<uint32_t> rows_;
@@ -149,6 +157,13 @@ double accuracy_on(const nn::Module& model, const Batch& batch) {
     const auto images = static_cast<double>(batch.labels.size());
     // A share of a whole number of images, without the rounding of a float.
     return std::round(accuracy(model(batch.x), batch.labels).item() * images) / images;
+}
+
+/// A number that reads back as the same.
+std::string exact(double value) {
+    char text[32];
+    std::snprintf(text, sizeof text, "%.17g", value);
+    return text;
 }
 
 std::string percent(double share) {
@@ -216,22 +231,35 @@ Outcome train(nn::Module& model, const Data& data, const Settings& settings,
     Eggroll es(model, options);
     MiniBatches batches(data.training, settings.batch, options.seed);
     Batch batch(settings.batch, input_shape(settings, data.images));
+    examples::Resumable run(settings.checkpoint,
+                            {{"batch", std::to_string(settings.batch)},
+                             {"validation", std::to_string(settings.validation)},
+                             {"fitness", settings.fitness}});
+    Outcome outcome;
+    if (const auto notes = run.resume(es)) {
+        outcome = {es.generation(), std::stod(notes->at(kSecondsNote))};
+        batches.skip(es.generation());
+    }
     examples::CurveFile curve(settings.out / "curve.csv",
                               "generation,seconds,fitness_mean,fitness_best,fitness_std,"
-                              "batch_accuracy,validation_accuracy,test_accuracy");
+                              "batch_accuracy,validation_accuracy,test_accuracy",
+                              es.generation());
     examples::Progress progress(settings.steps);
-    Outcome outcome;
-    for (bool last = settings.steps == 0; !last;) {
+    const auto is_over = [&] {
+        return es.generation() >= settings.steps ||
+               (settings.seconds > 0 && outcome.train_seconds >= settings.seconds);
+    };
+    const auto notes = [&] { return Notes{{kSecondsNote, exact(outcome.train_seconds)}}; };
+    for (bool last = is_over(); !last;) {
         const auto start = Clock::now();
         batch.fill(data.images, batches.next());
-        const Report report =
+        Report report =
             es.step(batch.x, settings.fitness == "accuracy" ? score::accuracy(batch.labels)
                                                             : loss::cross_entropy(batch.labels));
         outcome.train_seconds += std::chrono::duration<double>(Clock::now() - start).count();
         const int64_t done = outcome.generations = es.generation();
 
-        last = done == settings.steps ||
-               (settings.seconds > 0 && outcome.train_seconds >= settings.seconds);
+        last = is_over();
         if (last || done % settings.eval_every == 0) {
             const double by_test = accuracy_on(model, data.test);
             const double by_validation = accuracy_on(model, data.validation);
@@ -244,7 +272,9 @@ Outcome train(nn::Module& model, const Data& data, const Settings& settings,
             progress.line(line);
         }
         progress.update(done, "fitness " + fixed(report.mean, 4));
+        if (!last) run.after(es, report, notes());
     }
+    run.finish(es, notes());
     return outcome;
 }
 
@@ -293,6 +323,7 @@ int main(int argc, char** argv) {
     settings.steps = 28000;
     Options options{.pop_size = 1024, .sigma = 0.02f, .lr = 0.15f, .rank = 1};
     examples::add_common_flags(app, settings, options);
+    examples::add_checkpoint_flags(app, settings.checkpoint);
     app.add_option("--data", settings.data, "folder of the four gzipped IDX files");
     app.add_option("--out", settings.out, "folder for curve.csv, curve.png, model.safetensors");
     app.add_option("--seconds", settings.seconds, "end sooner, after so much training; 0: never")

@@ -8,6 +8,7 @@
 #include "common/options.h"
 #include "common/progress.h"
 #include "common/random.h"
+#include "common/resumable.h"
 #include "common/text.h"
 
 #include <eggroll/eggroll.h>
@@ -137,18 +138,23 @@ Data draw_data(uint64_t seed) {
 
 /// Trains from one seed, which also draws the images; returns the accuracy on those images, the
 /// training set, as TorchEggroll's example does.
-float train(int64_t steps, const Options& options, const std::string& fitness) {
+float train(int64_t steps, const Options& options, const std::string& fitness,
+            const examples::CheckpointFlags& checkpoint) {
     const Data data = draw_data(options.seed);
     NanoClassifier model;
     model.init(options.seed);
     Eggroll es(model, options);
+    examples::Resumable run(checkpoint, {{"fitness", fitness}});
+    run.resume(es);
     examples::Progress progress(steps);
-    for (int64_t step = 1; step <= steps; ++step) {
-        const Report report = es.step(data.x, [&](const Tensor& y) {  // y (P,200,10) -> (P)
+    while (es.generation() < steps) {
+        Report report = es.step(data.x, [&](const Tensor& y) {  // y (P,200,10) -> (P)
             return fitness == "accuracy" ? accuracy(y, data.labels) : mean(gather(y, data.labels));
         });
-        progress.update(step, "mean fitness " + fixed(report.mean, 4));
+        progress.update(es.generation(), "mean fitness " + fixed(report.mean, 4));
+        run.after(es, report);
     }
+    run.finish(es);
     const float right = accuracy(model(data.x), data.labels).item();
     progress.line("seed " + std::to_string(options.seed) + "  accuracy " + fixed(right, 3));
     return right;
@@ -163,6 +169,8 @@ int main(int argc, char** argv) {
     std::string fitness = "nll";
     int seeds = 1;
     examples::add_common_flags(app, flags, options);
+    examples::CheckpointFlags checkpoint;
+    examples::add_checkpoint_flags(app, checkpoint);
     app.add_option("--fitness", fitness, "accuracy, or nll: the mean log probability of the truth")
         ->check(CLI::IsMember({"accuracy", "nll"}));
     app.add_option("--seeds", seeds, "train from that many seeds, counted on from --seed")
@@ -174,7 +182,11 @@ int main(int argc, char** argv) {
         for (int i = 0; i < seeds; ++i) {
             Options of_seed = options;
             of_seed.seed = first + i;
-            total += train(flags.steps, of_seed, fitness);
+            examples::CheckpointFlags own = checkpoint;
+            if (seeds > 1 && !own.directory.empty()) {
+                own.directory /= "seed-" + std::to_string(of_seed.seed);
+            }
+            total += train(flags.steps, of_seed, fitness, own);
         }
         const double accuracy = total / seeds;
         if (seeds > 1) {

@@ -130,6 +130,61 @@ done
 
 refused 2 --model "$bin/fashion_mnist" --model rnn
 refused 1 --hidden "$bin/fashion_mnist" $data --model cnn --hidden 8
+# A run that is stopped by Ctrl-C and gone on with ends as one that was left alone.
+# resumed DIRECTORY COMMAND...: stops it once it has saved, and then does what it says
+resumed() {
+    directory=$1
+    shift
+    "$@" --checkpoint "$directory" >out 2>err &
+    pid=$!
+    until ls "$directory"/checkpoint-* >/dev/null 2>&1; do
+        kill -0 "$pid" 2>/dev/null || fail "$*: ended without a checkpoint" out err
+        sleep 0.01
+    done
+    kill -INT "$pid"
+    got=0
+    wait "$pid" || got=$?
+    [ "$got" -eq 130 ] || fail "$*: exit status $got after Ctrl-C" out err
+    grep -q "^stopped after [0-9]* generations; to go on:" out || fail "$* does not say how" out
+    command=$(tail -n 1 out)
+    sh -c "$command" >out 2>err || fail "$command" out err
+    [ ! -s err ] || fail "$command writes on stderr" err
+}
+
+other="$bin/nano_classifier --steps 1500 --every 20 --json"
+nano="$other --seed 3"
+$nano --checkpoint nano-whole >whole
+resumed nano-stopped $nano
+[ "$(tail -n 1 whole)" = "$(tail -n 1 out)" ] || fail "nano_classifier --resume" whole out
+last=checkpoint-0000001500.safetensors
+cmp nano-whole/$last nano-stopped/$last || fail "nano_classifier --resume changes the weights"
+refused 1 "resume it" $nano --checkpoint nano-stopped
+refused 1 "seed is 3 in the checkpoint but 4 here" $other --checkpoint nano-stopped --resume --seed 4
+refused 1 "--fitness was nll" $nano --checkpoint nano-stopped --resume --fitness accuracy
+refused 2 --checkpoint $nano --resume
+
+# A whole curve too; the seconds, its second column, are the clock's.
+other="$bin/fashion_mnist $data --steps 4000 --pop-size 32 --eval-every 300 --optimizer adam
+    --lr 0.01 --every 40"
+mnist="$other --batch 17"
+$mnist --out whole-run >whole
+resumed mnist-stopped $mnist --out stopped-run
+cmp whole-run/model.safetensors stopped-run/model.safetensors ||
+    fail "fashion_mnist --resume changes the weights"
+for run in whole stopped; do cut -d, -f1,3- $run-run/curve.csv >$run.csv; done
+cmp whole.csv stopped.csv || fail "fashion_mnist --resume changes the curve" whole.csv stopped.csv
+refused 1 "--batch was 17" $other --out stopped-run --checkpoint mnist-stopped --resume --batch 18
+
+# What is in the files.
+json "file kind library generation updates lr sigma run notes tensors" \
+    "$bin/eggroll" info nano-whole/$last --json
+"$bin/eggroll" info nano-whole/$last whole-run/model.safetensors >out || fail "eggroll info" out
+grep -q "generation 1500 after 1500 updates, lr 0.1, sigma 0.1" out || fail "eggroll info" out
+grep -q "^  0.weight  F32  (64,16)  min " out || fail "eggroll info" out
+head -c 900 nano-whole/$last >cut
+refused 1 '"cut": ' "$bin/eggroll" info cut
+refused 2 FILE "$bin/eggroll" info
+
 refused 1 "/no/such/folder" "$bin/fashion_mnist" --data /no/such/folder
 refused 1 --batch "$bin/fashion_mnist" $data --batch 61
 images=data/train-images-idx3-ubyte.gz

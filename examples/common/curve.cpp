@@ -7,6 +7,9 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
+#include <sstream>
+#include <system_error>
 
 namespace examples {
 
@@ -21,21 +24,41 @@ std::string quoted(const std::string& text) {
 
 }  // namespace
 
-CurveFile::CurveFile(const std::filesystem::path& path, const std::string& columns)
-    : path_(path), out_(path) {
-    out_ << columns << std::endl;
-    if (!out_) throw eggroll::Error("cannot write \"" + path_.string() + "\"");
+CurveFile::CurveFile(const std::filesystem::path& path, const std::string& columns,
+                     int64_t generation)
+    : path_(path), text_(columns + "\n") {
+    std::ifstream before(path);
+    std::string line;
+    if (std::getline(before, line) && line == columns) {
+        while (std::getline(before, line)) {
+            const double row = std::strtod(line.c_str(), nullptr);
+            if (row > 0 && row <= static_cast<double>(generation)) text_ += line + "\n";
+        }
+    }
+    write();
 }
 
 void CurveFile::row(std::initializer_list<double> values) {
+    std::ostringstream line;
     const char* separator = "";
     for (const double value : values) {
-        out_ << separator;
-        if (!std::isnan(value)) out_ << value;
+        line << separator;
+        if (!std::isnan(value)) line << value;
         separator = ",";
     }
-    out_ << std::endl;
-    if (!out_) throw eggroll::Error("cannot write \"" + path_.string() + "\"");
+    text_ += line.str() + "\n";
+    write();
+}
+
+void CurveFile::write() const {
+    // Renamed into place, so that a run that is killed leaves a whole one.
+    std::filesystem::path beside = path_;
+    beside += ".tmp";
+    std::ofstream out(beside, std::ios::trunc);
+    out << text_ << std::flush;
+    std::error_code error;
+    if (out) std::filesystem::rename(beside, path_, error);
+    if (!out || error) throw eggroll::Error("cannot write \"" + path_.string() + "\"");
 }
 
 bool plot_curve(const std::filesystem::path& csv, const std::filesystem::path& png,

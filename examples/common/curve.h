@@ -1,25 +1,29 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
-#include <fstream>
 #include <initializer_list>
 #include <string>
 
 namespace examples {
 
-/// A learning curve as a CSV file, whole after every row.
+/// A learning curve as a CSV file, whole at any time.
 class CurveFile {
 public:
-    /// Throws eggroll::Error when the file cannot be written.
-    CurveFile(const std::filesystem::path& path, const std::string& columns);
+    /// Goes on with the rows that are there up to `generation`, their first column. Throws
+    /// eggroll::Error when the file cannot be written.
+    CurveFile(const std::filesystem::path& path, const std::string& columns,
+              int64_t generation = 0);
 
     /// A NaN leaves its cell empty.
     void row(std::initializer_list<double> values);
 
 private:
+    void write() const;
+
     std::filesystem::path path_;
-    std::ofstream out_;
+    std::string text_;
 };
 
 /// What to draw: columns by their names in the CSV file.

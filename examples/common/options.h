@@ -46,8 +46,35 @@ inline void add_common_flags(CLI::App& app, CommonFlags& flags, eggroll::Options
     app.add_flag("--json", flags.json, "print the result as one last line of JSON");
 }
 
+/// Ctrl-C was pressed, and the run can be gone on with.
+struct Interrupted {
+    int64_t generation;
+};
+
+/// The command line as a shell takes it, with `extra` behind if it is not there yet.
+inline std::string command_line(int argc, char** argv, const std::string& extra) {
+    std::string line;
+    bool there = false;
+    for (int i = 0; i < argc; ++i) {
+        const std::string word = argv[i];
+        there = there || word == extra;
+        if (i > 0) line += ' ';
+        constexpr const char* kPlain =
+            "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=./:,@%";
+        if (!word.empty() && word.find_first_not_of(kPlain) == std::string::npos) {
+            line += word;
+            continue;
+        }
+        line += '\'';
+        for (const char c : word) line += c == '\'' ? std::string("'\\''") : std::string(1, c);
+        line += '\'';
+    }
+    return there ? line : line + ' ' + extra;
+}
+
 /// The body of main: parses the command line, then calls `body`. What goes wrong is told in one
-/// line on stderr; the exit status is 2 for the command line and 1 for everything else.
+/// line on stderr; the exit status is 2 for the command line, 130 after Ctrl-C and 1 for everything
+/// else.
 template <class Body>
 int run_main(CLI::App& app, const CommonFlags& flags, int argc, char** argv, Body&& body) {
     try {
@@ -63,6 +90,10 @@ int run_main(CLI::App& app, const CommonFlags& flags, int argc, char** argv, Bod
     } catch (const CLI::ParseError& error) {
         std::cerr << "error: " << error.what() << " (--help lists the options)" << std::endl;
         return 2;
+    } catch (const Interrupted& at) {
+        std::cout << "stopped after " << at.generation << " generations; to go on:\n    "
+                  << command_line(argc, argv, "--resume") << std::endl;
+        return 130;
     } catch (const std::exception& error) {
         std::cerr << "error: " << error.what() << std::endl;
         return 1;

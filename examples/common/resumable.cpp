@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: MIT
+
+#include "resumable.h"
+
+#include "interrupt.h"
+
+#include <eggroll/error.h>
+
+#include <iostream>
+
+namespace examples {
+
+using eggroll::Notes;
+
+namespace {
+
+void warn(const std::string& text) {
+    std::cerr << "warning: " << text << std::endl;
+}
+
+}  // namespace
+
+void add_checkpoint_flags(CLI::App& app, CheckpointFlags& flags) {
+    app.add_option("--checkpoint", flags.directory,
+                   "folder for checkpoints, also of a run ended by Ctrl-C; none: no checkpoints");
+    app.add_option("--every", flags.every, "generations between two checkpoints")
+        ->check(at_least(1));
+    app.add_flag("--resume", flags.resume,
+                 "go on from the newest checkpoint of --checkpoint, if there is one")
+        ->needs("--checkpoint");
+}
+
+Resumable::Resumable(const CheckpointFlags& flags, Notes settings)
+    : settings_(std::move(settings)), wanted_(flags.resume) {
+    if (flags.directory.empty()) return;
+    held_.emplace(flags.directory, eggroll::CheckpointOptions{.every = flags.every});
+    catch_interrupts();
+}
+
+std::optional<Notes> Resumable::resume(eggroll::Eggroll& es) {
+    if (!held_ || !wanted_) return {};
+    const auto found = held_->resume(es);
+    if (!found) return {};
+    for (const std::string& warning : found->warnings) warn(warning);
+    for (const auto& [key, value] : settings_) {
+        const auto saved = found->notes.find(key);
+        if (saved == found->notes.end() || saved->second != value) {
+            throw eggroll::Error("--" + key + " was " +
+                                 (saved == found->notes.end() ? "not there" : saved->second) +
+                                 " in \"" + found->path.string() + "\" but is " + value + " now");
+        }
+    }
+    return found->notes;
+}
+
+void Resumable::after(const eggroll::Eggroll& es, eggroll::Report& report, const Notes& notes) {
+    if (!held_) return;
+    if (interrupted()) {
+        held_->save(es, with_settings(notes));
+        throw Interrupted{es.generation()};
+    }
+    held_->save_if_due(es, report, with_settings(notes));
+    if (!report.trouble.empty()) warn(report.trouble);
+}
+
+void Resumable::finish(const eggroll::Eggroll& es, const Notes& notes) {
+    if (held_) held_->save(es, with_settings(notes));
+}
+
+Notes Resumable::with_settings(const Notes& notes) const {
+    Notes all = settings_;
+    all.insert(notes.begin(), notes.end());
+    return all;
+}
+
+}  // namespace examples
