@@ -244,7 +244,7 @@ Outcome train(nn::Module& model, const Data& data, const Settings& settings,
                               "generation,seconds,fitness_mean,fitness_best,fitness_std,"
                               "batch_accuracy,validation_accuracy,test_accuracy",
                               es.generation());
-    examples::Progress progress(settings.steps);
+    examples::Progress progress(settings.steps, es.generation());
     const auto is_over = [&] {
         return es.generation() >= settings.steps ||
                (settings.seconds > 0 && outcome.train_seconds >= settings.seconds);

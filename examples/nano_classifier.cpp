@@ -146,7 +146,7 @@ float train(int64_t steps, const Options& options, const std::string& fitness,
     Eggroll es(model, options);
     examples::Resumable run(checkpoint, {{"fitness", fitness}});
     run.resume(es);
-    examples::Progress progress(steps);
+    examples::Progress progress(steps, es.generation());
     while (es.generation() < steps) {
         Report report = es.step(data.x, [&](const Tensor& y) {  // y (P,200,10) -> (P)
             return fitness == "accuracy" ? accuracy(y, data.labels) : mean(gather(y, data.labels));

@@ -77,9 +77,10 @@ struct CheckpointOptions {
 ///     }
 class EGGROLL_API Checkpoint {
 public:
-    /// Makes the directory if there is none, takes it until the end of this object, and removes
-    /// what a killed process left half written. Throws Error when another one has it (naming the
-    /// process), when it cannot be written to, or naming the option.
+    /// Makes the directory if there is none, takes it until the end of this object (and of
+    /// processes forked meanwhile that execute no other program), and removes what a killed process
+    /// left half written. Throws Error when another one has it (naming the process), when it cannot
+    /// be written to, or naming the option.
     explicit Checkpoint(const std::filesystem::path& directory, CheckpointOptions options = {});
     ~Checkpoint();
     Checkpoint(Checkpoint&&) noexcept;

@@ -23,8 +23,11 @@ std::string minutes(double seconds) {
 
 }  // namespace
 
-Progress::Progress(int64_t total)
+Progress::Progress(int64_t total, int64_t done)
     : total_(std::max<int64_t>(total, 1)),
+      first_(done),
+      done_(done),
+      told_(done),
       terminal_(isatty(STDOUT_FILENO) == 1),
       start_(Clock::now()),
       last_drawn_(start_ - kRedraw) {}
@@ -54,8 +57,8 @@ void Progress::line(const std::string& text) {
 
 std::string Progress::rate_and_rest() const {
     const double seconds = std::chrono::duration<double>(Clock::now() - start_).count();
-    if (done_ == 0 || seconds <= 0) return "";
-    const double rate = static_cast<double>(done_) / seconds;
+    if (done_ == first_ || seconds <= 0) return "";
+    const double rate = static_cast<double>(done_ - first_) / seconds;
     char text[64];
     std::snprintf(text, sizeof text, "  %.3g/s  %s left", rate,
                   minutes(static_cast<double>(total_ - done_) / rate).c_str());

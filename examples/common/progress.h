@@ -11,7 +11,8 @@ namespace examples {
 /// whenever a tenth of the way went by without one.
 class Progress {
 public:
-    explicit Progress(int64_t total);
+    /// Of a run that has come to `done` already.
+    explicit Progress(int64_t total, int64_t done = 0);
     ~Progress();
     Progress(const Progress&) = delete;
     Progress& operator=(const Progress&) = delete;
@@ -28,7 +29,7 @@ private:
     void draw(const std::string& status);
     void clear();
 
-    int64_t total_, done_ = 0, told_ = 0;
+    int64_t total_, first_, done_, told_;
     bool terminal_, drawn_ = false;
     Clock::time_point start_, last_drawn_;
 };
