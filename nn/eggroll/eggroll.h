@@ -7,14 +7,18 @@
 #include <eggroll/bundle.h>
 #include <eggroll/checkpoint.h>
 #include <eggroll/conv2d.h>
+#include <eggroll/csv_log.h>
 #include <eggroll/device.h>
 #include <eggroll/dlpack.h>
+#include <eggroll/early_stop.h>
 #include <eggroll/embedding.h>
 #include <eggroll/episode.h>
 #include <eggroll/error.h>
 #include <eggroll/flatten.h>
 #include <eggroll/gru.h>
 #include <eggroll/init.h>
+#include <eggroll/json_lines.h>
+#include <eggroll/keep_best.h>
 #include <eggroll/layer_norm.h>
 #include <eggroll/linear.h>
 #include <eggroll/loss.h>
@@ -27,6 +31,8 @@
 #include <eggroll/optimizer.h>
 #include <eggroll/perturbation.h>
 #include <eggroll/pool2d.h>
+#include <eggroll/progress_bar.h>
+#include <eggroll/report_value.h>
 #include <eggroll/residual.h>
 #include <eggroll/rms_norm.h>
 #include <eggroll/safetensors.h>
@@ -40,5 +46,6 @@
 #include <eggroll/system.h>
 #include <eggroll/tensor.h>
 #include <eggroll/threads.h>
+#include <eggroll/train.h>
 #include <eggroll/version.h>
 #include <eggroll/view.h>

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT
+#include <eggroll/csv_log.h>
+
+#include "train/log_file.h"
+
+#include <charconv>
+
+namespace eggroll {
+
+namespace {
+
+constexpr const char* kCaller = "csv_log";
+
+/// A cell as RFC 4180 writes it.
+std::string cell(std::string_view text) {
+    const std::string plain = detail::printable(text);
+    if (plain.find_first_of(",\"") == std::string::npos) return plain;
+    std::string result = "\"";
+    for (const char c : plain) result += c == '"' ? std::string("\"\"") : std::string(1, c);
+    return result + '"';
+}
+
+std::string header_of(const std::vector<Column>& columns) {
+    std::string header;
+    for (const detail::LogField& field : detail::fields_of({}, {})) {
+        header += std::string(field.name) + ",";
+    }
+    for (const Column& column : columns) header += cell(column.name) + ",";
+    return header + "trouble\n";
+}
+
+int64_t generation_of(std::string_view line) {
+    int64_t generation = 0;
+    const auto [end, error] = std::from_chars(line.data(), line.data() + line.size(), generation);
+    const bool well = error == std::errc() && end != line.data() + line.size() && *end == ',';
+    return well ? generation : -1;
+}
+
+}  // namespace
+
+CsvLog::CsvLog(std::filesystem::path path, std::vector<Column> columns)
+    : columns_(std::move(columns)) {
+    detail::require_columns(kCaller, columns_);
+    file_ = std::make_unique<detail::LogFile>(
+        kCaller, std::move(path),
+        detail::LogFormat{
+            .header = header_of(columns_), .begin = {}, .generation_of = generation_of});
+}
+
+CsvLog::CsvLog(CsvLog&&) noexcept = default;
+CsvLog::~CsvLog() = default;
+
+void CsvLog::begin(const Eggroll& es, int64_t) {
+    file_->open(es.generation());
+}
+
+bool CsvLog::after(Eggroll&, Report& report) {
+    std::string line;
+    for (const detail::LogField& field : detail::fields_of(report, columns_)) {
+        line += field.text + ",";
+    }
+    file_->append(line + cell(report.trouble) + "\n", report);
+    return false;
+}
+
+void CsvLog::end(const Eggroll&) {
+    file_->sync();
+    file_->close();
+}
+
+}  // namespace eggroll

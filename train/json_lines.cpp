@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT
+#include <eggroll/json_lines.h>
+
+#include "train/log_file.h"
+
+#include <charconv>
+
+namespace eggroll {
+
+namespace {
+
+constexpr const char* kCaller = "json_lines";
+constexpr std::string_view kBegin = "{\"generation\": ";
+
+std::string json_string(std::string_view text) {
+    std::string result = "\"";
+    for (const char c : detail::printable(text)) {
+        if (c == '"' || c == '\\') result += '\\';
+        result += c;
+    }
+    return result + '"';
+}
+
+int64_t generation_of(std::string_view line) {
+    line.remove_prefix(kBegin.size());
+    int64_t generation = 0;
+    const auto [end, error] = std::from_chars(line.data(), line.data() + line.size(), generation);
+    const bool well = error == std::errc() && end != line.data() + line.size() && *end == ',' &&
+                      line.back() == '}';
+    return well ? generation : -1;
+}
+
+}  // namespace
+
+JsonLines::JsonLines(std::filesystem::path path, std::vector<Column> columns)
+    : columns_(std::move(columns)) {
+    detail::require_columns(kCaller, columns_);
+    file_ = std::make_unique<detail::LogFile>(
+        kCaller, std::move(path),
+        detail::LogFormat{
+            .header = {}, .begin = std::string(kBegin), .generation_of = generation_of});
+}
+
+JsonLines::JsonLines(JsonLines&&) noexcept = default;
+JsonLines::~JsonLines() = default;
+
+void JsonLines::begin(const Eggroll& es, int64_t) {
+    file_->open(es.generation());
+}
+
+bool JsonLines::after(Eggroll&, Report& report) {
+    std::string line;
+    for (const detail::LogField& field : detail::fields_of(report, columns_)) {
+        line += line.empty() ? "{" : ", ";
+        line += json_string(field.name) + ": " + (field.text.empty() ? "null" : field.text);
+    }
+    if (!report.trouble.empty()) line += ", \"trouble\": " + json_string(report.trouble);
+    file_->append(line + "}\n", report);
+    return false;
+}
+
+void JsonLines::end(const Eggroll&) {
+    file_->sync();
+    file_->close();
+}
+
+}  // namespace eggroll

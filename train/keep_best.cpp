@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: MIT
+#include <eggroll/keep_best.h>
+
+#include <eggroll/error.h>
+
+#include "core/named_tensors.h"
+#include "core/text.h"
+#include "train/trouble.h"
+
+#include <charconv>
+#include <cmath>
+
+namespace eggroll {
+
+namespace {
+
+constexpr const char* kCaller = "keep_best";
+constexpr const char* kValue = "value";
+constexpr const char* kGeneration = "generation";
+
+/// The number a file's metadata has under this name.
+template <class T>
+T number_of(const detail::TensorFile& file, const std::string& name) {
+    const auto found = file.metadata().find(name);
+    if (found == file.metadata().end()) {
+        file.fail("has no \"" + name + "\" in its metadata: it was not written by KeepBest");
+    }
+    const std::string& text = found->second;
+    T number = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    if (error != std::errc() || end != text.data() + text.size()) {
+        file.fail("its metadata has " + detail::in_quotes(text) + " for the number \"" + name +
+                  "\"");
+    }
+    return number;
+}
+
+std::vector<detail::NamedTensor> named(const std::vector<Parameter>& parameters,
+                                       const std::vector<Tensor>& values) {
+    std::vector<detail::NamedTensor> tensors;
+    for (size_t i = 0; i < parameters.size(); ++i) {
+        tensors.push_back({parameters[i].name, values.empty() ? parameters[i].value : values[i]});
+    }
+    return tensors;
+}
+
+}  // namespace
+
+KeepBest::KeepBest(nn::Module& model, KeepBestOptions options)
+    : model_(&model), options_(std::move(options)) {
+    if (!options_.value && !options_.measure) {
+        throw Error("[keep_best] neither value nor measure is given");
+    }
+}
+
+void KeepBest::begin(const Eggroll& es, int64_t) {
+    if (!options_.path.empty() && generation_ < 0) load(es);
+    if (!options_.measure) copy_model(before_);
+}
+
+bool KeepBest::after(Eggroll&, Report& report) {
+    const double value = options_.measure ? options_.measure() : options_.value(report);
+    if (std::isfinite(value) && !(value <= value_)) {
+        if (options_.measure) {
+            copy_model(best_);
+        } else {
+            std::swap(before_, best_);
+        }
+        value_ = value;
+        generation_ = report.generation;
+        saved_ = options_.path.empty();
+    }
+    if (!options_.measure) copy_model(before_);
+    if (!saved_) {
+        try {
+            save();
+        } catch (const Error& error) {
+            detail::add_trouble(report, error.what());
+        }
+    }
+    return false;
+}
+
+void KeepBest::end(const Eggroll&) {
+    if (!saved_) save();
+}
+
+void KeepBest::restore() const {
+    if (generation_ < 0) throw Error("[keep_best] there is nothing to restore yet");
+    std::vector<Parameter> parameters = model_->parameters();
+    if (parameters.size() != best_.size()) {
+        throw Error("[keep_best] the model has " + std::to_string(parameters.size()) +
+                    " parameters but " + std::to_string(best_.size()) + " were kept");
+    }
+    Values there;  // all memory is had before the first parameter changes
+    for (size_t i = 0; i < best_.size(); ++i) {
+        there.push_back(best_[i].to(parameters[i].value.device()));
+    }
+    for (size_t i = 0; i < there.size(); ++i) parameters[i].value.assign(there[i]);
+}
+
+void KeepBest::copy_model(Values& to) const {
+    const std::vector<Parameter> parameters = model_->parameters();
+    Values copy;
+    for (size_t i = 0; i < parameters.size(); ++i) {
+        const Tensor& from = parameters[i].value;
+        const bool fits = to.size() == parameters.size() && to[i].shape() == from.shape() &&
+                          to[i].device() == from.device() && to[i].dtype() == from.dtype();
+        copy.push_back(fits ? to[i] : from.clone());
+        if (fits) copy.back().assign(from);
+    }
+    to = std::move(copy);
+}
+
+void KeepBest::load(const Eggroll& es) {
+    if (es.generation() == 0) return;
+    std::error_code error;
+    if (!std::filesystem::exists(options_.path, error) && !error) return;
+    const detail::TensorFile file(kCaller, options_.path);
+    const auto value = number_of<double>(file, kValue);
+    const auto generation = number_of<int64_t>(file, kGeneration);
+    best_ = file.read(named(model_->parameters(), {}));
+    value_ = value;
+    generation_ = generation;
+}
+
+void KeepBest::save() {
+    const detail::Metadata metadata = {{kValue, detail::number(value_)},
+                                       {kGeneration, std::to_string(generation_)}};
+    detail::save_tensors(kCaller, options_.path, named(model_->parameters(), best_), metadata);
+    saved_ = true;
+}
+
+}  // namespace eggroll

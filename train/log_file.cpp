@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: MIT
+#include "train/log_file.h"
+
+#include <eggroll/error.h>
+
+#include "core/text.h"
+#include "train/trouble.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cmath>
+#include <fstream>
+#include <system_error>
+#include <utility>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace eggroll::detail {
+
+namespace {
+
+std::string message_of(int error) {
+    return std::generic_category().message(error);
+}
+
+template <class T>
+std::string finite_number(T value) {
+    return std::isfinite(value) ? number(value) : std::string();
+}
+
+}  // namespace
+
+std::vector<LogField> fields_of(const Report& report, std::span<const Column> columns) {
+    std::vector<LogField> fields = {
+        {"generation", std::to_string(report.generation)},
+        {"mean", finite_number(report.mean)},
+        {"best", finite_number(report.best)},
+        {"worst", finite_number(report.worst)},
+        {"std", finite_number(report.std)},
+        {"best_member", std::to_string(report.best_member)},
+        {"non_finite", std::to_string(report.non_finite)},
+        {"seconds", finite_number(report.seconds)},
+    };
+    for (const Column& column : columns) {
+        fields.push_back({column.name, finite_number(column.value(report))});
+    }
+    return fields;
+}
+
+void require_columns(const char* caller, std::span<const Column> columns) {
+    std::vector<std::string> names = {"trouble"};
+    for (const LogField& field : fields_of({}, {})) names.emplace_back(field.name);
+    const auto fail = [&](const Column& column, const char* reason) {
+        throw Error(std::string("[") + caller + "] column " + in_quotes(column.name) + reason);
+    };
+    for (const Column& column : columns) {
+        if (column.name.empty()) fail(column, " has no name");
+        if (!column.value) fail(column, " has no value");
+        if (std::ranges::find(names, column.name) != names.end()) fail(column, " is there already");
+        if (printable(column.name) != column.name) fail(column, " is not printable text");
+        names.push_back(column.name);
+    }
+}
+
+std::string printable(std::string_view text) {
+    std::string result(text);
+    for (size_t at = 0;
+         (at += first_non_utf8(std::string_view(result).substr(at))) < text.size();) {
+        result[at] = '?';
+    }
+    for (char& c : result) {
+        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = ' ';
+    }
+    return result;
+}
+
+LogFile::LogFile(LogFile&& other) noexcept
+    : caller_(other.caller_),
+      path_(std::move(other.path_)),
+      format_(std::move(other.format_)),
+      descriptor_(std::exchange(other.descriptor_, -1)),
+      regular_(other.regular_),
+      size_(other.size_),
+      damaged_(other.damaged_) {}
+
+void LogFile::open(int64_t generation) {
+    close();
+    descriptor_ = ::open(path_.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0666);
+    if (descriptor_ < 0) fail("cannot open: " + message_of(errno));
+    struct stat status = {};
+    if (::fstat(descriptor_, &status) < 0) fail(message_of(errno));
+    regular_ = S_ISREG(status.st_mode);
+    size_ = regular_ && status.st_size > 0 ? kept(generation) : 0;
+    damaged_ = regular_ && size_ < static_cast<uint64_t>(status.st_size);
+    if (damaged_ && !cut()) fail("cannot cut it to the lines that stay: " + message_of(errno));
+    damaged_ = false;
+}
+
+uint64_t LogFile::kept(int64_t generation) const {
+    std::ifstream file(path_, std::ios::binary);
+    if (!file) fail("cannot read what it holds");
+    uint64_t end = 0;
+    int64_t last = -1;
+    bool keep = true;
+    int64_t count = 0;
+    const auto refuse = [&] {
+        fail("line " + std::to_string(count) +
+             " is not of a log that this run could add to; give another path, or remove the file");
+    };
+    for (std::string line; std::getline(file, line); end += keep ? line.size() + 1 : 0) {
+        const bool header = ++count == 1 && !format_.header.empty();
+        const std::string& begin = header ? format_.header : format_.begin;
+        if (file.eof()) {  // a run was killed here, unless all of it is something else
+            const size_t n = std::min(line.size(), begin.size());
+            if (count == 1 && line.compare(0, n, begin, 0, n) != 0) refuse();
+            break;
+        }
+        if (header) {
+            if (line + '\n' != format_.header) refuse();
+            continue;
+        }
+        const int64_t of = line.starts_with(begin) ? format_.generation_of(line) : -1;
+        if (of <= last) refuse();
+        last = of;
+        keep = keep && of < generation;
+    }
+    if (file.bad()) fail("cannot read what it holds");
+    return end;
+}
+
+void LogFile::append(std::string_view line, Report& report) {
+    const auto failed = [&](const std::string& reason) {
+        add_trouble(report, std::string("[") + caller_ + "] \"" + path_.string() +
+                                "\": generation " + std::to_string(report.generation) +
+                                " is missing: " + reason);
+    };
+    if (descriptor_ < 0) return failed("the file is not open");
+    if (damaged_ && !cut()) return failed("cannot take back half a line: " + message_of(errno));
+    damaged_ = false;
+    const std::string text = (size_ == 0 ? format_.header : std::string()) + std::string(line);
+    for (size_t done = 0; done < text.size();) {
+        const ssize_t written = ::write(descriptor_, text.data() + done, text.size() - done);
+        if (written < 0 && errno == EINTR) continue;
+        if (written <= 0) {
+            const int error = written < 0 ? errno : EIO;
+            damaged_ = done > 0 && !cut();
+            return failed("cannot write: " + message_of(error));
+        }
+        done += static_cast<size_t>(written);
+    }
+    size_ += text.size();
+}
+
+bool LogFile::cut() const {
+    return !regular_ || ::ftruncate(descriptor_, static_cast<off_t>(size_)) == 0;
+}
+
+void LogFile::sync() const {
+    if (regular_ && descriptor_ >= 0 && ::fsync(descriptor_) < 0) {
+        fail("cannot sync: " + message_of(errno));
+    }
+}
+
+void LogFile::close() noexcept {
+    if (descriptor_ >= 0) ::close(std::exchange(descriptor_, -1));
+}
+
+void LogFile::fail(const std::string& reason) const {
+    throw Error(std::string("[") + caller_ + "] \"" + path_.string() + "\": " + reason);
+}
+
+}  // namespace eggroll::detail
