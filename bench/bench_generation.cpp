@@ -4,6 +4,7 @@
 // inference of the same rows in the same run.
 
 #include "bench/cli.h"
+#include "bench/verify.h"
 #include "bench/workload.h"
 
 #include <limits>
@@ -193,9 +194,14 @@ int main(int argc, char** argv) {
         ->check(CLI::IsMember({"cpu", "cuda"}));
     app.add_option("--precision", settings.precision, "of the products, ours and plain")
         ->check(CLI::IsMember({"f32", "tf32", "bf16"}));
+    bool only_verify = false;
+    CLI::Option* verifies = app.add_flag(
+        "--verify", only_verify,
+        "check this machine instead: noise, forward passes and updates on every instruction set");
     app.add_flag_callback(
-        "--same-process", [] { isolate_cases(false); },
-        "no process of its own for a case: for tools that watch one");
+           "--same-process", [] { isolate_cases(false); },
+           "no process of its own for a case: for tools that watch one")
+        ->excludes(verifies);
     app.add_option("--objective", settings.objective, "fitness of a step")
         ->check(CLI::IsMember({"none", "cross_entropy"}));
     app.add_flag("!--no-plain", settings.plain, "leave the plain side out");
@@ -209,6 +215,7 @@ int main(int argc, char** argv) {
     app.add_flag("--on-demand", settings.repeats.on_demand,
                  "each repeat waits for a line on stdin, for bench/peers/run");
     return run_main(app, argc, argv, [&] {
+        if (only_verify) return verify(settings.device == "cuda");
         bool well = true;
         for (const std::string& work : works) {
             for (const std::string& arch : archs) {
