@@ -6,7 +6,6 @@
 
 #include "common/json.h"
 #include "common/options.h"
-#include "common/progress.h"
 #include "common/random.h"
 #include "common/resumable.h"
 #include "common/text.h"
@@ -138,25 +137,24 @@ Data draw_data(uint64_t seed) {
 
 /// Trains from one seed, which also draws the images; returns the accuracy on those images, the
 /// training set, as TorchEggroll's example does.
-float train(int64_t steps, const Options& options, const std::string& fitness,
-            const examples::CheckpointFlags& checkpoint) {
+float train_from_seed(int64_t steps, const Options& options, const std::string& fitness,
+                      const examples::CheckpointFlags& checkpoint) {
     const Data data = draw_data(options.seed);
     NanoClassifier model;
     model.init(options.seed);
     Eggroll es(model, options);
     examples::Resumable run(checkpoint, {{"fitness", fitness}});
     run.resume(es);
-    examples::Progress progress(steps, es.generation());
-    while (es.generation() < steps) {
-        Report report = es.step(data.x, [&](const Tensor& y) {  // y (P,200,10) -> (P)
+    const auto step = [&] {
+        return es.step(data.x, [&](const Tensor& y) {  // y (P,200,10) -> (P)
             return fitness == "accuracy" ? accuracy(y, data.labels) : mean(gather(y, data.labels));
         });
-        progress.update(es.generation(), "mean fitness " + fixed(report.mean, 4));
-        run.after(es, report);
-    }
+    };
+    train(es, steps, step,
+          {[&](Eggroll& now, Report& report) { run.after(now, report); }, ProgressBar(std::cout)});
     run.finish(es);
     const float right = accuracy(model(data.x), data.labels).item();
-    progress.line("seed " + std::to_string(options.seed) + "  accuracy " + fixed(right, 3));
+    std::cout << "seed " << options.seed << "  accuracy " << fixed(right, 3) << std::endl;
     return right;
 }
 
@@ -186,7 +184,7 @@ int main(int argc, char** argv) {
             if (seeds > 1 && !own.directory.empty()) {
                 own.directory /= "seed-" + std::to_string(of_seed.seed);
             }
-            total += train(flags.steps, of_seed, fitness, own);
+            total += train_from_seed(flags.steps, of_seed, fitness, own);
         }
         const double accuracy = total / seeds;
         if (seeds > 1) {
