@@ -183,10 +183,13 @@ constexpr Check kChecks[] = {
     {"a run has the same bits with any number of threads, and learns", run_bits, true},
 };
 
-bool passes(const std::string& target, const Check& check, const char* variable,
-            const std::string& value) {
+/// The target is an instruction set, or "cuda".
+bool passes(const std::string& target, const Check& check) {
+    const bool gpu = target == "cuda";
     const bool well = run_isolated(target + ": " + check.what, [&] {
-        setenv(variable, value.c_str(), 1);  // before the library's first use in this process
+        // Before the library's first use in this process.
+        setenv("EGGROLL_DEVICE", gpu ? "cuda" : "cpu", 1);
+        if (!gpu) setenv("EGGROLL_CPU_ISA", target.c_str(), 1);
         check.run();
     });
     std::printf("%s  %-8s  %s\n", well ? "pass" : "FAIL", target.c_str(), check.what);
@@ -211,8 +214,7 @@ bool verify(bool need_gpu) {
     bool well = true;
     for (const cpu::KernelSet* set : cpu::kernel_sets()) {
         if (!cpu::missing_features(*set).empty()) continue;
-        for (const Check& check : kChecks)
-            well &= passes(set->name, check, "EGGROLL_CPU_ISA", set->name);
+        for (const Check& check : kChecks) well &= passes(set->name, check);
     }
     const bool gpu = has_gpu();
     if (need_gpu && !gpu) {
@@ -220,7 +222,7 @@ bool verify(bool need_gpu) {
         return false;
     }
     for (const Check& check : kChecks) {
-        if (gpu && check.on_gpu) well &= passes("cuda", check, "EGGROLL_DEVICE", "cuda");
+        if (gpu && check.on_gpu) well &= passes("cuda", check);
     }
     std::printf("%s\n",
                 well ? "all as it should be" : "this machine or build is not as it should be");

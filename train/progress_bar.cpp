@@ -102,7 +102,8 @@ std::string ProgressBar::rate_and_rest(double now) const {
     const double rate = static_cast<double>(done_ - first_) / seconds;
     char text[32];
     std::snprintf(text, sizeof text, "  %.3g/s  ", rate);
-    return text + clock_text(static_cast<double>(until_ - done_) / rate) + " left";
+    const int64_t rest = std::max<int64_t>(0, until_ - done_);
+    return text + clock_text(static_cast<double>(rest) / rate) + " left";
 }
 
 void ProgressBar::show(double now) {
