@@ -110,9 +110,8 @@ const Backend& Strategy::backend_at(const char* caller, const Generation& genera
     return backend_of(own);
 }
 
-void Strategy::evaluate(const Generation& generation, const Tensor& x, const Consume& consume,
-                        const nn::Module* part_of) const {
-    const nn::Module& called = part_of != nullptr ? *part_of : model;
+void Strategy::evaluate(const Generation& generation, const nn::Module& called, const Tensor& x,
+                        const Consume& consume) const {
     const int64_t pop_size = options.pop_size;
     if (x.is_per_member() && x.members() != pop_size) {
         throw Error("[forward] x " + to_string(x.shape()) +
@@ -140,32 +139,29 @@ void Strategy::evaluate(const Generation& generation, const Tensor& x, const Con
 
 Tensor Strategy::forward(const Generation& generation, const Tensor& x,
                          const nn::Module* part_of) const {
+    const nn::Module& called = part_of != nullptr ? *part_of : model;
     Tensor all;
     std::mutex mutex;
-    evaluate(
-        generation, x,
-        [&](int64_t first, const Tensor& y) {
-            {
-                const std::scoped_lock lock(mutex);
-                if (y.device() != Device::cpu() && y.members() == options.pop_size &&
-                    TensorAccess::is_sole_owner(y)) {
-                    all = y;  // nobody else's, and complete
-                    return;
-                }
-                if (!all.is_per_member()) {
-                    Shape shape = y.shape();
-                    shape[0] = options.pop_size;
-                    all = kept_->take(nullptr, shape, y.device(), y.dtype(), true);
-                }
+    evaluate(generation, called, x, [&](int64_t first, const Tensor& y) {
+        {
+            const std::scoped_lock lock(mutex);
+            if (y.device() != Device::cpu() && y.members() == options.pop_size &&
+                TensorAccess::is_sole_owner(y)) {
+                all = y;  // nobody else's, and complete
+                return;
             }
-            if (y.part_shape() != all.part_shape()) {
-                throw Error("[forward] the model returned parts of shape " +
-                            to_string(y.part_shape()) + " and of shape " +
-                            to_string(all.part_shape()));
+            if (!all.is_per_member()) {
+                Shape shape = y.shape();
+                shape[0] = options.pop_size;
+                all = kept_->take(nullptr, shape, y.device(), y.dtype(), true);
             }
-            TensorAccess::member_range(all, first, y.members()).assign(y);
-        },
-        part_of);
+        }
+        if (y.part_shape() != all.part_shape()) {
+            throw Error("[forward] the model returned parts of shape " + to_string(y.part_shape()) +
+                        " and of shape " + to_string(all.part_shape()));
+        }
+        TensorAccess::member_range(all, first, y.members()).assign(y);
+    });
     return all;
 }
 
@@ -175,7 +171,7 @@ Tensor Strategy::fitness(const Generation& generation, const Tensor& x,
     Tensor all =
         TensorAccess::make(times == 1 ? Shape{options.pop_size} : Shape{options.pop_size, times},
                            generation.run.device());
-    evaluate(generation, x, [&](int64_t first, const Tensor& y) {
+    evaluate(generation, model, x, [&](int64_t first, const Tensor& y) {
         const Tensor f = objective.evaluate(y, first);
         if (f.size() != y.members() * times) {
             throw Error("[step] objective \"" + objective.name() + "\" returned " +

@@ -63,10 +63,10 @@ public:
     /// The outputs of all members chunk by chunk, in any order and from several threads:
     /// consume(first member, y (V,...) per-member).
     using Consume = std::function<void(int64_t, const Tensor&)>;
-    void evaluate(const Generation& generation, const Tensor& x, const Consume& consume,
-                  const nn::Module* part = nullptr) const;  // null: the model
+    void evaluate(const Generation& generation, const nn::Module& called, const Tensor& x,
+                  const Consume& consume) const;
     Tensor forward(const Generation& generation, const Tensor& x,
-                   const nn::Module* part = nullptr) const;
+                   const nn::Module* part = nullptr) const;  // null: the model
     /// Fitness (P) of all members, where the parameters are.
     Tensor fitness(const Generation& generation, const Tensor& x, const Objective& objective) const;
     Tensor forward_member(const Generation& generation, const Tensor& x, int64_t member,

@@ -20,7 +20,8 @@ struct Transition {
 };
 
 /// `reset()` starts an episode and returns its first observation; `step(action)` returns a
-/// Transition. Whatever is random in it comes from a seed of its own.
+/// Transition of the same kind of observation. Whatever is random in it comes from a seed of its
+/// own.
 template <class E>
 concept Environment = requires(E& environment) {
     environment.reset();
