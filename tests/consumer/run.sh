@@ -84,8 +84,8 @@ case $way in
         fi
         ;;
     add_subdirectory | fetch_content)
-        from=(program "$consumer" -DEGGROLL_FROM="$way" -DEGGROLL_SOURCE="$source" -DEGGROLL_CUDA=OFF
-            "${alike[@]}")
+        from=(program "$consumer" -DEGGROLL_FROM="$way" -DEGGROLL_SOURCE="$source"
+            -DEGGROLL_CUDA=OFF "${alike[@]}")
         # From there on the two are the same.
         [[ $way == add_subdirectory ]] || { configure "${from[@]}" && exit; }
         build "${from[@]}"
