@@ -59,7 +59,7 @@ __device__ FitnessStats statistics(const ShapingArgs& a) {
         if (worst.index == n || -f > worst.value) worst = {-f, p};
     });
     lost = block_sum<kLanes>(lost);
-    no_result = block_sum<kLanes>(no_result);
+    if (lost > 0.0) no_result = block_sum<kLanes>(no_result);
     const double count = static_cast<double>(n) - lost;
     FitnessStats stats;
     stats.no_result = static_cast<int64_t>(no_result);
@@ -74,16 +74,20 @@ __device__ FitnessStats statistics(const ShapingArgs& a) {
     stats.best = static_cast<double>(best.value);
     stats.best_member = best.index;
     stats.worst = -static_cast<double>(worst.value);
-    double squares = 0.0, used = 0.0;
-    const SeenFitness seen{a.fitness, a.antithetic, a.drop, stats.worst};
+    double squares = 0.0;
     each([&](int64_t p) {
-        if (seen.counts(p)) used += 1.0;
         if (!is_finite_fitness(a.fitness[p])) return;
         const double d = static_cast<double>(a.fitness[p]) - stats.mean;
         squares += d * d;
     });
     stats.std = deviation(block_sum<kLanes>(squares), count);
-    stats.used = static_cast<int64_t>(block_sum<kLanes>(used));
+    const SeenFitness seen{a.fitness, a.antithetic, a.drop, stats.worst};
+    stats.used = n;
+    if (lost > 0.0) {
+        double used = 0.0;
+        each([&](int64_t p) { used += seen.counts(p) ? 1.0 : 0.0; });
+        stats.used = static_cast<int64_t>(block_sum<kLanes>(used));
+    }
     if (a.kind == ShapingKind::against_first && !seen.counts(0)) stats.used = 0;
     return stats;
 }
