@@ -78,8 +78,9 @@ struct Report {
     int64_t generation = 0;                        // the one that was completed
     float mean = 0, best = 0, worst = 0, std = 0;  // unbiased std; NaN when no member is finite
     int64_t best_member = -1;                      // -1 when no member is finite
-    int64_t non_finite =
-        0;                  // members whose fitness was NaN or infinite; if all: no update was made
+    /// Members whose fitness was NaN or infinite. If no member counts there was no update: none is
+    /// finite, or all are dropped (Options::non_finite).
+    int64_t non_finite = 0;
     double seconds = 0;     // wall time since the generation was asked for
     int64_t no_result = 0;  // members told as no_result(), which are not among the non_finite
     /// What went wrong beside the generation itself, such as a checkpoint that could not be
