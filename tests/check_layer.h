@@ -47,7 +47,7 @@ struct LayerCheck {
     Device device = test_device();
     /// Products in the sums behind one output element, those of inner layers added up.
     int64_t terms = 32;
-    int64_t pop_size = 22;  // several chunks, the last one short
+    int64_t pop_size = 22;  // several chunks, the last one short; at least 9
     float sigma = 0.1f;
     int rank = 3;
     /// Makes an input of that shape; inputs of another `which` have other values.

@@ -46,7 +46,7 @@ std::vector<ref::Bounded> rows_of(const std::vector<ref::Bounded>& table,
 
 const LayerCheck& few(int64_t terms) {
     static LayerCheck check;
-    check = {.terms = terms, .pop_size = is_slow() ? 6 : 22};
+    check = {.terms = terms, .pop_size = is_slow() ? 10 : 22};
     return check;
 }
 

@@ -104,21 +104,21 @@ TEST_CASE("windows: check_layer for Conv2d") {
         const nn::Conv2d layer = here(layer_of(of));
         check_layer(layer, input_shape(of),
                     {.terms = of.image.channels * of.window.kernel[0] * of.window.kernel[1] + 3,
-                     .pop_size = is_slow() ? 6 : 22});
+                     .pop_size = is_slow() ? 10 : 22});
     }
 }
 
 TEST_CASE("windows: check_layer for networks of convolutions and pools") {
     nn::Sequential model = small_cnn();
     model.init(4);
-    check_layer(model, {3, 2, 7, 8}, {.terms = 120, .pop_size = is_slow() ? 6 : 22});
-    check_layer(Branches(), {3, 2, 5, 5}, {.terms = 60, .pop_size = is_slow() ? 6 : 22});
+    check_layer(model, {3, 2, 7, 8}, {.terms = 120, .pop_size = is_slow() ? 10 : 22});
+    check_layer(Branches(), {3, 2, 5, 5}, {.terms = 60, .pop_size = is_slow() ? 10 : 22});
 }
 
 TEST_CASE("windows: check_layer for pools") {
-    check_layer(nn::MaxPool2d(2), {3, 2, 5, 4}, {.pop_size = is_slow() ? 6 : 22});
+    check_layer(nn::MaxPool2d(2), {3, 2, 5, 4}, {.pop_size = is_slow() ? 10 : 22});
     check_layer(nn::AvgPool2d(3, {.stride = 2, .padding = 1}), {3, 2, 5, 4},
-                {.pop_size = is_slow() ? 6 : 22});
+                {.pop_size = is_slow() ? 10 : 22});
 }
 
 TEST_CASE("windows: Conv2d is PyTorch's, by hand") {
