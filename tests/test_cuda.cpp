@@ -84,15 +84,51 @@ TEST_CASE("cuda: a hundred thousand normals have the CPU's bits") {
     }
 }
 
+namespace {
+
+struct UpdateCase {
+    int64_t rows, cols;
+    int rank;
+    int64_t streams;
+    bool antithetic;
+    detail::Law law = {};
+    float sigma_scale = 1;
+};
+
+void check_update(const UpdateCase& of) {
+    CAPTURE(of.rows);
+    CAPTURE(of.cols);
+    CAPTURE(of.rank);
+    CAPTURE(of.streams);
+    CAPTURE(static_cast<int>(of.law.kind));
+    std::vector<float> weights(static_cast<size_t>(of.streams));
+    fill_normal({.seed = 5}, 0, weights);
+    check_same([&](const Backend& backend) {
+        BackendArray<detail::GenerationBlock> block(
+            backend,
+            std::vector<detail::GenerationBlock>{
+                {.seed = 3, .generation = 5, .sigma = 0.1f, .lr = 0.3f, .noise_generation = 5}});
+        BackendArray<float> w(backend, weights), g(backend, static_cast<size_t>(of.rows * of.cols));
+        backend.update({.block = block.data(),
+                        .weights = w.data(),
+                        .streams = of.streams,
+                        .pop_size = of.antithetic ? 2 * of.streams : of.streams,
+                        .parameter = 1,
+                        .rank = of.rank,
+                        .rows = of.rows,
+                        .cols = of.cols,
+                        .g = g.data(),
+                        .law = of.law,
+                        .sigma_scale = of.sigma_scale});
+        return g.host();
+    });
+}
+
+}  // namespace
+
 TEST_CASE("cuda: the update has the CPU's bits") {
     if (!on_cuda()) return;
-    struct Case {
-        int64_t rows, cols;
-        int rank;
-        int64_t streams;
-        bool antithetic;
-    };
-    std::vector<Case> cases;
+    std::vector<UpdateCase> cases;
     for (int rank = 1; rank <= 9; ++rank) cases.push_back({17, 33, rank, 70, true});
     for (const int rank : {1, 3, 40, 70}) {
         cases.push_back({70, 130, rank, 3, false});
@@ -105,37 +141,30 @@ TEST_CASE("cuda: the update has the CPU's bits") {
     cases.push_back({96, 130, 1, 2600, true});  // panels side by side
     cases.push_back({100, 96, 8, 300, true});
     cases.push_back({3, 2, 2, 5000, false});
-    cases.push_back({2900, 2900, 1, 257, true});  // so large that panels follow each other
-    cases.push_back({1, 5, 0, 3, true});          // vectors
+    cases.push_back({1, 5, 0, 3, true});  // vectors
     cases.push_back({1, 131, 0, 1100, false});
-    for (const Case& of : cases) {
-        CAPTURE(of.rows);
-        CAPTURE(of.cols);
-        CAPTURE(of.rank);
-        CAPTURE(of.streams);
-        std::vector<float> weights(static_cast<size_t>(of.streams));
-        fill_normal({.seed = 5}, 0, weights);
-        check_same([&](const Backend& backend) {
-            BackendArray<detail::GenerationBlock> block(
-                backend, std::vector<detail::GenerationBlock>{{.seed = 3,
-                                                               .generation = 5,
-                                                               .sigma = 0.1f,
-                                                               .lr = 0.3f,
-                                                               .noise_generation = 5}});
-            BackendArray<float> w(backend, weights),
-                g(backend, static_cast<size_t>(of.rows * of.cols));
-            backend.update({.block = block.data(),
-                            .weights = w.data(),
-                            .streams = of.streams,
-                            .pop_size = of.antithetic ? 2 * of.streams : of.streams,
-                            .parameter = 1,
-                            .rank = of.rank,
-                            .rows = of.rows,
-                            .cols = of.cols,
-                            .g = g.data()});
-            return g.host();
-        });
-    }
+    for (const UpdateCase& of : cases) check_update(of);
+}
+
+TEST_CASE("cuda: the update of a matrix so large that panels follow each other [once]") {
+    if (!on_cuda()) return;
+    check_update({2900, 2900, 1, 257, true});
+}
+
+TEST_CASE("cuda: the update has the CPU's bits under every law") {
+    if (!on_cuda()) return;
+    using detail::LawKind;
+    const detail::Law signs{LawKind::sign}, full{LawKind::full_rank};
+    for (const int rank : {1, 2, 3, 8, 33}) check_update({17, 33, rank, 70, true, signs, 0.5f});
+    check_update({129, 64, 4, 300, false, signs});
+    check_update({1, 1, 1, 3, true, signs});
+    check_update({17, 33, 0, 70, true, full, 0.5f});
+    check_update({9, 130, 0, 600, false, full});  // several chains
+    check_update({1, 1, 0, 3, true, full});
+    check_update({17, 33, 0, 70, true, {LawKind::sparse, 1}, 0.5f});
+    check_update({17, 33, 0, 70, false, {LawKind::sparse, 6}});
+    check_update({3, 2, 0, 500, false, {LawKind::sparse, 6}});  // many terms at each place
+    check_update({1, 1, 0, 3, true, {LawKind::sparse, 1}});
 }
 
 TEST_CASE("cuda: shaping has the CPU's bits") {
