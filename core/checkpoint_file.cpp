@@ -85,18 +85,28 @@ void Strategy::go_on_from(const Milestone& milestone) noexcept {
 
 CheckpointFile::CheckpointFile(const char* caller, const std::filesystem::path& path)
     : file_(caller, path) {
+    info_.path = path;
+    read_info();
+}
+
+CheckpointFile::CheckpointFile(const char* caller, std::span<const std::byte> memory)
+    : file_(caller, memory) {
+    info_.path = "memory";
+    read_info();
+}
+
+void CheckpointFile::read_info() {
     const Metadata& metadata = file_.metadata();
     const auto format = metadata.find(kFormatKey);
     if (format == metadata.end()) file_.fail("is not a checkpoint");
     file_.verify();
     format_ = format->second;
-    info_.path = path;
     const auto library = metadata.find("library");
     if (library != metadata.end()) info_.library = library->second;
     if (format_ != kFormat) return;
     if (info_.library != EGGROLL_VERSION) {
         info_.warnings.push_back(
-            "\"" + path.string() + "\" was written by eggroll " + in_quotes(info_.library) +
+            "\"" + info_.path.string() + "\" was written by eggroll " + in_quotes(info_.library) +
             " and this is " EGGROLL_VERSION ": what follows may differ in its last bits");
     }
     info_.generation = read_number<int64_t>(file_, "generation");

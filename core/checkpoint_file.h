@@ -18,6 +18,8 @@ class CheckpointFile {
 public:
     /// Throws Error when the file is missing, damaged or no checkpoint.
     CheckpointFile(const char* caller, const std::filesystem::path& path);
+    /// Of a file that is in memory, and stays there.
+    CheckpointFile(const char* caller, std::span<const std::byte> memory);
 
     const CheckpointInfo& info() const { return info_; }
     /// Puts the strategy, which has no generation open, where the run was. Throws Error, and has
@@ -27,6 +29,7 @@ public:
     void require_format() const;
 
 private:
+    void read_info();
     void require_same(const Strategy& strategy, ResumeOptions how) const;
 
     TensorFile file_;

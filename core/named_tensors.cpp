@@ -168,12 +168,9 @@ void TensorFile::read_header() {
     data_begin_ = kLengthBytes + length;
 }
 
-void TensorFile::verify() const {
+std::string TensorFile::checksum() const {
     SafetensorsHeader rest = header_;
-    const auto found = rest.metadata.find(kChecksumKey);
-    if (found == rest.metadata.end()) fail("has no checksum");
-    const std::string said = found->second;
-    rest.metadata.erase(found);
+    rest.metadata.erase(kChecksumKey);
     uint32_t checksum = 0;
     try {
         checksum = checksum_of(rest);
@@ -185,9 +182,16 @@ void TensorFile::verify() const {
             checksum = crc32c(piece, checksum);
         });
     }
-    if (hex(checksum) != said) {
-        fail("is damaged: its checksum is " + in_quotes(said) + " but what it holds gives \"" +
-             hex(checksum) + "\"");
+    return hex(checksum);
+}
+
+void TensorFile::verify() const {
+    const auto said = header_.metadata.find(kChecksumKey);
+    if (said == header_.metadata.end()) fail("has no checksum");
+    const std::string found = checksum();
+    if (found != said->second) {
+        fail("is damaged: its checksum is " + in_quotes(said->second) +
+             " but what it holds gives \"" + found + "\"");
     }
 }
 

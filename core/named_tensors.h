@@ -37,7 +37,9 @@ public:
     const Metadata& metadata() const { return header_.metadata; }
     const std::vector<TensorEntry>& entries() const { return header_.tensors; }
 
-    /// Throws Error unless the file has the checksum that save_checked_tensors gave it.
+    /// The checksum that save_checked_tensors would give it.
+    std::string checksum() const;
+    /// Throws Error unless the file has that.
     void verify() const;
     /// Calls consume(bytes) with the data of a tensor, piece by piece.
     void each_piece(const TensorEntry& entry,

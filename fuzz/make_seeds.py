@@ -57,6 +57,28 @@ def write_safetensors():
     write("safetensors", "short_header", safetensors(weights, data, 5))
 
 
+def write_checkpoints():
+    tensors = {
+        "parameters/weight": entry("F32", [1, 2], 0, 8),
+        "optimizer/0/weight": entry("F32", [1, 2], 8, 16),
+        "parameters/bias": entry("F32", [1], 16, 20),
+        "optimizer/0/bias": entry("F32", [1], 20, 24),
+    }
+    said = {"eggroll_checkpoint": "1", "library": "0.1.0", "generation": "7", "updates": "6"}
+    said |= {"lr": "0.05", "sigma": "0.02"}
+    data = struct.pack("<6f", 1.5, -2.5, 0, 1, 3.5, 0.25)
+    files = {
+        "run": said,
+        "notes": said | {"notes.batch": "64", "checksum": "00000000"},
+        "another": said | {"run.seed": "1"},
+        "format": said | {"eggroll_checkpoint": "2"},
+        "never": said | {"updates": "8", "sigma": "-1"},
+        "nothing": {"eggroll_checkpoint": "1"},
+    }
+    for name, metadata in files.items():
+        write("checkpoint", name, safetensors({"__metadata__": metadata, **tensors}, data))
+
+
 def write_json():
     texts = {
         "strings": '{"a": "b", "": "", "\\u00e9\\ud83e\\udd5a": "\\"\\\\\\/\\b\\f\\n\\r\\t"}',
@@ -179,6 +201,7 @@ def write_options():
 
 if __name__ == "__main__":
     write_safetensors()
+    write_checkpoints()
     write_json()
     write_npy()
     write_idx()

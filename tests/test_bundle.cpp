@@ -214,7 +214,7 @@ TEST_CASE("bundle: an update with ranks of the entries' own is the materialised 
     }
 }
 
-TEST_CASE("bundle: an entry's sigma_scale times sigma" * doctest::skip()) {
+TEST_CASE("bundle: an entry's sigma_scale times sigma") {
     ParameterBundle bundle;
     bundle.matrix("a", {5, 4}, {.sigma_scale = 0.5f});
     bundle.scalar("b", 1.0f, {.sigma_scale = 3.0f});

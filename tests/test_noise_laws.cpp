@@ -482,6 +482,59 @@ TEST_CASE("noise laws: the ascent direction on a quadratic has no bias [host]") 
     }
 }
 
+TEST_CASE("noise laws: against the baseline the direction is along the gradient [host]") {
+    // f(W) = u W v, whose gradient is u vᵀ. The law of δ is the same under every rotation from the
+    // left and from the right, and so is that of the z-scored fitness: what those that keep u and v
+    // leave alone is a multiple of u vᵀ.
+    constexpr int kReplicates = 10000;
+    constexpr double kU[] = {0.5, -1.0, 0.25}, kV[] = {1.0, 0.5, -0.5, 0.75};
+    for (const NoiseLaw& law : {noise::low_rank(), noise::full_rank()}) {
+        CAPTURE(law.name());
+        nn::Linear model(4, 3, false), member(4, 3, false);
+        std::vector<double> sum(12), squares(12);
+        const auto watch = std::make_shared<Watch>([&](const Tensor& g) {
+            for (size_t e = 0; e < 12; ++e) {
+                const auto v = static_cast<double>(g.data()[e]);
+                sum[e] += v;
+                squares[e] += v * v;
+            }
+        });
+        Eggroll es(model, {.pop_size = 5,
+                           .sigma = 0.25f,
+                           .rank = 2,
+                           .antithetic = false,
+                           .optimizer = watch,
+                           .noise = noise::baseline(law)});
+        for (int t = 0; t < kReplicates; ++t) {
+            const Population population = es.ask();
+            std::vector<double> fitness;
+            for (int64_t p = 0; p < 5; ++p) {
+                population.member(p).copy_to(member);
+                const Tensor value = member.parameters()[0].value;
+                double f = 0;
+                for (size_t e = 0; e < 12; ++e) {
+                    f += kU[e / 4] * kV[e % 4] * static_cast<double>(value.data()[e]);
+                }
+                fitness.push_back(f);
+            }
+            es.tell(fitness);
+        }
+        double along = 0, size = 0;
+        for (size_t e = 0; e < 12; ++e) {
+            const double gradient = kU[e / 4] * kV[e % 4];
+            along += sum[e] / kReplicates * gradient;
+            size += gradient * gradient;
+        }
+        CHECK(along > 0);
+        for (size_t e = 0; e < 12; ++e) {
+            const double mean = sum[e] / kReplicates;
+            const double variance = squares[e] / kReplicates - mean * mean;
+            CHECK(std::fabs(mean - along / size * kU[e / 4] * kV[e % 4]) <
+                  5 * std::sqrt(variance / kReplicates));
+        }
+    }
+}
+
 TEST_CASE("noise laws: signs are bits of the stream's words [host]") {
     const NoiseStream stream{.seed = 3, .parameter = 1, .pair = 2, .generation = 4};
     std::vector<uint32_t> words(200);
