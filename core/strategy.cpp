@@ -159,8 +159,8 @@ ParameterTable select_parameters(const nn::Module& model, const Options& options
     if (std::none_of(entries.begin(), entries.end(),
                      [](const TableEntry& entry) { return entry.perturbed; })) {
         throw Error(
-            "[Eggroll] no parameter is selected: param_filter, rules or freeze_vectors "
-            "leave out all " +
+            "[Eggroll] no parameter is selected: param_filter, rules, freeze_vectors or frozen "
+            "entries leave out all " +
             std::to_string(entries.size()));
     }
     return ParameterTable(std::move(entries));

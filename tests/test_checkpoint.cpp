@@ -250,10 +250,28 @@ TEST_CASE("checkpoint: another run is refused, with both values [host]") {
     CHECK(contains(changed([](Options& o) { o.rank = 1; }),
                    "rank is 2 in the checkpoint but 1 here"));
     CHECK(changed([](Options& o) { o.normalize_fitness = false; }) ==
-          before + "normalize_fitness is yes in the checkpoint but no here");
+          before + "shaping is z_score in the checkpoint but centre here");
+    CHECK(changed([](Options& o) { o.shaping = shaping::groups(4); }) ==
+          before + "shaping is z_score in the checkpoint but groups(size=4,spread=global) here");
+    CHECK(changed([](Options& o) { o.non_finite = NonFinite::drop; }) ==
+          before + "non_finite is worst in the checkpoint but drop here");
+    CHECK(changed([](Options& o) { o.clip_norm = 0.5f; }) ==
+          before + "clip_norm is 0 in the checkpoint but 0.5 here");
+    CHECK(changed([](Options& o) { o.noise_reuse = 3; }) ==
+          before + "noise_reuse is 1 in the checkpoint but 3 here");
+    CHECK(contains(changed([](Options& o) { o.noise = noise::sign(); }),
+                   before + "noise is low_rank in the checkpoint but sign here"));
+    CHECK(changed([](Options& o) { o.rules = {{.pattern = "2.bias", .sigma_scale = 0.5f}}; }) ==
+          before +
+              "parameter 2.bias is 3: (3), noise of a vector in the checkpoint but 3: (3), noise "
+              "of a vector, sigma times 0.5 here");
+    CHECK(changed([](Options& o) { o.optimizer = optim::adam({.beta1 = 0.5f}); }) ==
+          before +
+              "optimizer is adam(beta1=0.9,beta2=0.999,eps=1e-08) in the checkpoint but "
+              "adam(beta1=0.5,beta2=0.999,eps=1e-08) here");
     CHECK(changed([](Options& o) { o.optimizer = optim::sgd(); }) ==
           before +
-              "optimizer is adam in the checkpoint but sgd here; "
+              "optimizer is adam(beta1=0.9,beta2=0.999,eps=1e-08) in the checkpoint but sgd here; "
               "optimizer_states is 2 in the checkpoint but 0 here");
     CHECK(changed([](Options& o) {
               o.param_filter = [](const std::string& name, const Tensor&) {
@@ -300,13 +318,14 @@ TEST_CASE("checkpoint: another model is refused [host]") {
         return said;
     };
     using nn::Linear;
-    CHECK(contains(refusal(nn::Sequential(Linear(5, 7), nn::Tanh(), Linear(7, 3))),
-                   "parameter 0.weight is 0: (6,5), noise (6,5) of rank 2 in the checkpoint but "
-                   "0: (7,5), noise (7,5) of rank 2 here"));
+    CHECK(
+        contains(refusal(nn::Sequential(Linear(5, 7), nn::Tanh(), Linear(7, 3))),
+                 "parameter 0.weight is 0: (6,5), low_rank noise (6,5) of rank 2 in the checkpoint "
+                 "but 0: (7,5), low_rank noise (7,5) of rank 2 here"));
     CHECK(contains(refusal(nn::Sequential(Linear(5, 6), Linear(6, 3))),
                    "parameter 1.weight is not there in the checkpoint but"));
     CHECK(contains(refusal(nn::Sequential(Linear(5, 6))),
-                   "parameter 2.weight is 2: (3,6), noise "
+                   "parameter 2.weight is 2: (3,6), low_rank noise "
                    "(3,6) of rank 2 in the checkpoint but "
                    "not there here"));
 }

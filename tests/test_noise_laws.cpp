@@ -350,8 +350,8 @@ TEST_CASE("rules: what they refuse [host]") {
             "[Options] rules[\"*\"].noise must be a law of one parameter, without a baseline but "
             "is baseline(low_rank)");
     CHECK_THROWS_WITH_AS(Eggroll(model, {.rules = {{.pattern = "*", .frozen = true}}}),
-                         "[Eggroll] no parameter is selected: param_filter, rules or "
-                         "freeze_vectors leave out all 4",
+                         "[Eggroll] no parameter is selected: param_filter, rules, "
+                         "freeze_vectors or frozen entries leave out all 4",
                          Error);
 }
 

@@ -8,8 +8,8 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <initializer_list>
 #include <limits>
 #include <numeric>
@@ -21,7 +21,7 @@ namespace {
 
 std::string little(uint64_t value, size_t count) {
     std::string bytes;
-    for (size_t i = 0; i < count; ++i) bytes += static_cast<char>(value >> 8 * i);
+    for (size_t i = 0; i < count; ++i, value >>= 8) bytes += static_cast<char>(value);
     return bytes;
 }
 
@@ -161,8 +161,7 @@ TEST_CASE("npy: what is saved is loaded, bit for bit") {
         if (host.dtype() == Dtype::i32) {
             CHECK(ints_of(back) == ints_of(host));
         } else {
-            CHECK(std::memcmp(back.data().data(), host.data().data(), host.data().size_bytes()) ==
-                  0);
+            CHECK(std::ranges::equal(std::as_bytes(back.data()), std::as_bytes(host.data())));
         }
         // NumPy maps the data where it is.
         const std::string bytes = test::read_bytes(path);
