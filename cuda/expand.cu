@@ -110,8 +110,8 @@ void expand(const ExpandArgs& args) {
         slab.shared_from = false;
     };
     if (args.signs) {
-        for (int k0 = 0; k0 < args.rank; k0 += kSlab) {
-            expand_slab<kSlab, false, true>(slab, k0, k0 + kSlab >= args.rank);
+        for (int k0 = 0; k0 < args.rank; k0 += kSignSlab) {
+            expand_slab<kSignSlab, false, true>(slab, k0, k0 + kSignSlab >= args.rank);
             wrote();
         }
         return;

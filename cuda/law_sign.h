@@ -7,6 +7,9 @@
 
 namespace eggroll::cuda {
 
+/// Columns of factors that a thread has in registers at a time, of any rank.
+inline constexpr int kSignSlab = 4;
+
 /// Signs first..first+N-1 of a stream.
 template <int N>
 __device__ inline void draw_signs(const NoiseStream& s, uint64_t first, float (&out)[N]) {

@@ -163,7 +163,9 @@ void project_slab(const ProjectArgs& args, int k0) {
 
 void project(const ProjectArgs& args) {
     if (args.signs) {
-        for (int k0 = 0; k0 < args.rank; k0 += kSlab) project_tiles<kSlab, false, true>(args, k0);
+        for (int k0 = 0; k0 < args.rank; k0 += kSignSlab) {
+            project_tiles<kSignSlab, false, true>(args, k0);
+        }
         return;
     }
     for_slabs(args.rank,

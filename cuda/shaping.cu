@@ -236,10 +236,11 @@ struct GroupWeight {
     const double* scale;  // of all; null: each group has its own
     __device__ void operator()(int64_t j) const {
         const SeenFitness seen = seen_of(a);
-        write_weight(a, seen, a.stats->used, j, [&](int64_t p) {
-            const Group& group = of[p / a.group_size];
-            return (seen.value(p) - group.mean) * (scale != nullptr ? *scale : group.scale);
-        });
+        const Group& group =
+            of[(a.antithetic ? 2 * j : j) / a.group_size];  // no group parts a pair
+        const double mean = group.mean, by = scale != nullptr ? *scale : group.scale;
+        write_weight(a, seen, a.stats->used, j,
+                     [&](int64_t p) { return (seen.value(p) - mean) * by; });
     }
 };
 
