@@ -27,7 +27,7 @@ void check_options(const CheckpointOptions& options) {
 
 void tell(Report& report, const char* trouble) noexcept {
     try {
-        report.trouble = trouble;
+        report.trouble += (report.trouble.empty() ? "" : "; ") + std::string(trouble);
     } catch (const std::bad_alloc&) {
         report.trouble = "no memory left";  // short enough to need none
     }

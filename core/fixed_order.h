@@ -50,7 +50,8 @@ EGGROLL_ORDER_FN float sparse_scale(int64_t n, int64_t k) {
 }
 
 /// Sums of weight times normal over sparse places, formed in whole numbers: exact, so in any order.
-/// A term is rounded once, to at most 2^-40 of the largest weight.
+/// A term is rounded once, to 2^-40 of the largest weight, or for more than 2^19 terms to 2^-59
+/// times their number.
 struct SparseSum {
     /// `largest`: of the weights' sizes, finite; `terms`: of all sums together.
     EGGROLL_ORDER_FN SparseSum(float largest_weight, int64_t terms) : largest(largest_weight) {

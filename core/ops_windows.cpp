@@ -6,6 +6,8 @@
 #include "core/scope.h"
 #include "core/windows.h"
 
+#include <algorithm>
+
 namespace eggroll {
 
 using detail::fail;
@@ -63,6 +65,15 @@ WindowArgs windows_of(const char* op, const Tensor& x, const std::string& kernel
         args.stride[d] = strides[d];
         args.padding[d] = paddings[d];
         args.out[d] = (extents[d] + 2 * paddings[d] - kernels[d]) / strides[d] + 1;
+    }
+    int64_t elements = std::max<int64_t>(args.images, 1);
+    for (const int64_t n :
+         {args.channels, args.kernel[0], args.kernel[1], args.out[0], args.out[1]}) {
+        if (__builtin_mul_overflow(elements, std::max<int64_t>(n, 1), &elements) ||
+            elements > int64_t{1} << 60) {
+            fail(op, kernel_name + " has more windows over x " + to_string(x.shape()) +
+                         " with padding " + to_text(sliding.padding) + " than any memory holds");
+        }
     }
     return args;
 }

@@ -14,6 +14,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/file.h>
 #include <unistd.h>
 
@@ -22,6 +23,17 @@ namespace eggroll::detail {
 namespace fs = std::filesystem;
 
 namespace {
+
+/// Whether a name is that of a file which a process was writing that is gone: .eggroll-PID-N.tmp.
+bool is_of_dead_process(std::string_view name) {
+    const std::string_view prefix = kTemporaryPrefix;
+    if (!name.starts_with(prefix)) return false;
+    name.remove_prefix(prefix.size());
+    pid_t pid = 0;
+    const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), pid);
+    return error == std::errc() && pid > 0 && end != name.data() + name.size() && *end == '-' &&
+           ::kill(pid, 0) < 0 && errno == ESRCH;
+}
 
 constexpr const char* kCaller = "Checkpoint";
 constexpr std::string_view kStem = "checkpoint-", kExtension = ".safetensors";
@@ -130,7 +142,9 @@ void RunDirectory::lock() {
 
 void RunDirectory::sweep() const {
     for (const std::string& name : names_in(path_)) {
-        if (name.starts_with(kCheckpointPrefix) && name.ends_with(".tmp")) {
+        // Checkpoints half written are nobody's now; others may be of a process that still lives.
+        const bool own = name.starts_with(kCheckpointPrefix);
+        if ((own || is_of_dead_process(name)) && name.ends_with(".tmp")) {
             file_calls().unlink((path_ / name).c_str());
         }
     }

@@ -5,6 +5,8 @@
 #include "core/shaping.h"
 #include "core/text.h"
 
+#include <cmath>
+
 #include <new>
 
 namespace eggroll::detail {
@@ -27,26 +29,32 @@ std::string describe(const TableEntry& entry) {
     const NoiseShape& noise = entry.parameter.noise;
     std::string text =
         std::to_string(entry.index) + ": " + to_string(entry.parameter.value.shape());
-    if (!entry.perturbed) return text + ", frozen";
-    if (noise.is_matrix()) {
+    if (!entry.perturbed) {
+        text += ", frozen";
+    } else if (noise.is_matrix()) {
         text += ", " + name_of(entry.law) + " noise " + to_string({noise.rows, noise.cols});
         if (entry.rank > 0) text += " of rank " + std::to_string(entry.rank);
     } else {
         text += ", noise of a vector";
     }
+    const float min = entry.parameter.min, max = entry.parameter.max;
+    if (std::isfinite(min) || std::isfinite(max)) {
+        text += ", read within " + number(min) + " and " + number(max);
+    }
     if (entry.sigma_scale != 1.0f) text += ", sigma times " + number(entry.sigma_scale);
     return text;
 }
 
-/// A schedule is known by its name and by what it does next.
+/// A schedule is known by its description; one of somebody's own, which is only a name, also by
+/// what it does next.
 std::string describe(const Schedule& schedule, int64_t generation) {
+    const std::string& text = schedule.describe();
+    if (text != schedule.name() || text == Schedule().name()) return text;
     try {
-        return schedule.describe() + ", " + number(schedule(generation)) + " in generation " +
+        return text + ", " + number(schedule(generation)) + " in generation " +
                std::to_string(generation);
-    } catch (const std::bad_alloc&) {
-        throw;
     } catch (const std::exception&) {
-        return schedule.describe();  // somebody's own, which has come to its end
+        return text;  // it has come to its end
     }
 }
 

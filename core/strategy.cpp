@@ -290,6 +290,16 @@ std::shared_ptr<Generation> Strategy::make_generation() {
     return fresh;
 }
 
+GenerationBlock Strategy::next_block() const {
+    return {.seed = options.seed,
+            .generation = static_cast<uint32_t>(completed),
+            .sigma = scheduled("sigma", sigma, options.sigma_schedule, false),
+            .lr = scheduled("lr", lr, options.lr_schedule, true),
+            .noise_generation = static_cast<uint32_t>(
+                options.noise_reuse == 0 ? 0 : completed / options.noise_reuse),
+            .updates = updates_};
+}
+
 std::shared_ptr<Generation> Strategy::ask() {
     if (open_) return open_;
     if (completed >= static_cast<int64_t>(kInitGeneration)) {
@@ -297,13 +307,7 @@ std::shared_ptr<Generation> Strategy::ask() {
                     " is past the last one that has noise of its own");
     }
     const std::shared_ptr<Generation> fresh = make_generation();
-    fresh->block = {.seed = options.seed,
-                    .generation = static_cast<uint32_t>(completed),
-                    .sigma = scheduled("sigma", sigma, options.sigma_schedule, false),
-                    .lr = scheduled("lr", lr, options.lr_schedule, true),
-                    .noise_generation = static_cast<uint32_t>(
-                        options.noise_reuse == 0 ? 0 : completed / options.noise_reuse),
-                    .updates = updates_};
+    fresh->block = next_block();
     TensorAccess::backend(run_).begin(fresh->backend_run(), fresh->block, known_);
     return open_ = fresh;
 }
@@ -339,6 +343,11 @@ std::shared_ptr<Generation> Strategy::require_told(const Tensor& fitness) const 
                     (options.evaluations == 1
                          ? ""
                          : " evaluated " + std::to_string(options.evaluations) + " times each"));
+    }
+    if (fitness.shape().size() > 1 && fitness.shape()[0] != options.pop_size) {
+        throw Error("[tell] the fitness " + to_string(fitness.shape()) +
+                    " must have one row a member but the population has " +
+                    std::to_string(options.pop_size) + " members");
     }
     if (fitness.dtype() != Dtype::f32) {
         throw Error("[tell] the fitness " + to_string(fitness.shape()) + " holds " +

@@ -143,6 +143,9 @@ private:
     /// The open generation, if it can be told this fitness.
     std::shared_ptr<Generation> require_told(const Tensor& fitness) const;
     std::shared_ptr<Generation> make_generation();
+    /// What the next generation is like.
+    GenerationBlock next_block() const;
+    void make_lazy_parts(const Generation& generation, const Capture& capture);
     /// Shaping, ascent direction and optimizer; the parameters change if all of it is finite.
     void submit(const Generation& open, const Tensor& fitness);
     /// What a generation needs the host for, in words for a message; empty: nothing.

@@ -14,16 +14,19 @@ namespace eggroll::EGGROLL_CPU_NS {
 
 using cpu::Scratch;
 
-void fill_factors_of(const Law& law, const NoiseStream& stream, uint32_t pair_count, int64_t inputs,
-                     int64_t outputs, int64_t rank, const FactorMemory& to) {
+void fill_b(const Law& law, const NoiseStream& stream, uint32_t pair_count, int64_t inputs,
+            int64_t rank, float* bt, int64_t stride) {
+    const auto fill = law.kind == LawKind::sign ? fill_sign_factors : fill_factors;
+    fill(stream, pair_count, 0, inputs, rank, bt, stride);
+}
+
+void fill_a(const Law& law, const NoiseStream& stream, uint32_t pair_count, int64_t inputs,
+            int64_t outputs, int64_t rank, float* at, int64_t stride) {
     if (law.kind == LawKind::sign) {
-        fill_sign_factors(stream, pair_count, 0, inputs, rank, to.b, to.b_stride);
-        fill_sign_factors(stream, pair_count, offset_of_signs(inputs, rank), outputs, rank, to.a,
-                          to.a_stride);
+        fill_sign_factors(stream, pair_count, offset_of_signs(inputs, rank), outputs, rank, at,
+                          stride);
     } else {
-        fill_factors(stream, pair_count, 0, inputs, rank, to.b, to.b_stride);
-        fill_factors(stream, pair_count, offset_of_a(inputs, rank), outputs, rank, to.a,
-                     to.a_stride);
+        fill_factors(stream, pair_count, offset_of_a(inputs, rank), outputs, rank, at, stride);
     }
 }
 

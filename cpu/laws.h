@@ -11,18 +11,13 @@ namespace eggroll::EGGROLL_CPU_NS {
 
 using namespace eggroll::detail;
 
-/// Bᵀ (pairs,r,b_stride) and Aᵀ (pairs,r,a_stride).
-struct FactorMemory {
-    float* b;
-    int64_t b_stride;
-    float* a;
-    int64_t a_stride;
-};
-
 // laws.cpp
-/// The factors (I,r) and (O,r) of these streams under a law that has factors, as `fill_factors`.
-void fill_factors_of(const Law& law, const NoiseStream& stream, uint32_t pair_count, int64_t inputs,
-                     int64_t outputs, int64_t rank, const FactorMemory& to);
+/// B (I,r) of these streams under a law that has factors, as `fill_factors` has it.
+void fill_b(const Law& law, const NoiseStream& stream, uint32_t pair_count, int64_t inputs,
+            int64_t rank, float* bt, int64_t stride);
+/// A (O,r), which follows it in the stream.
+void fill_a(const Law& law, const NoiseStream& stream, uint32_t pair_count, int64_t inputs,
+            int64_t outputs, int64_t rank, float* at, int64_t stride);
 /// The rows `linear` and `embedding` of laws without factors, and of the rows of a table.
 void linear_by_law(const LinearArgs& args);
 void embedding_by_law(const Members& members, const Operand& table, int64_t rows,

@@ -140,8 +140,8 @@ private:
     void draw_factors(int64_t first, int64_t pairs, float* bt, float* at) const {
         const auto count = static_cast<uint32_t>(pairs);
         const NoiseStream stream = stream_of(*args_.members.block, args_.w.parameter, first);
-        fill_factors_of(args_.w.law, stream, count, args_.inputs, args_.outputs, rank_,
-                        {.b = bt, .b_stride = args_.inputs, .a = at, .a_stride = stride_});
+        fill_b(args_.w.law, stream, count, args_.inputs, rank_, bt, args_.inputs);
+        fill_a(args_.w.law, stream, count, args_.inputs, args_.outputs, rank_, at, stride_);
         pad(at, pairs * rank_);
     }
     void draw_eps(int64_t first, int64_t pairs, float* eps) const {

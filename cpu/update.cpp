@@ -140,7 +140,7 @@ private:
     void draw(int64_t first, int64_t k, int64_t count) {
         const NoiseStream stream = stream_of(*args_.block, args_.parameter, first + k);
         const auto pairs = static_cast<uint32_t>(count);
-        Scratch b(streams_ * rank_ * args_.cols), a(streams_ * rank_ * args_.rows);
+        Scratch factor(streams_ * rank_ * std::max(args_.rows, args_.cols));
         Scratch ones(streams_ * rank_), scale(streams_ * rank_);
         const float c = args_.block->sigma * args_.sigma_scale /
                         std::sqrt(static_cast<float>(args_.pop_size) * static_cast<float>(rank_));
@@ -155,11 +155,10 @@ private:
             a_.pack(k * rank_, count * rank_, args_.kept->a + row * stride, stride, scale.data());
             return;
         }
-        fill_factors_of(
-            args_.law, stream, pairs, args_.cols, args_.rows, rank_,
-            {.b = b.data(), .b_stride = args_.cols, .a = a.data(), .a_stride = args_.rows});
-        b_.pack(k * rank_, count * rank_, b.data(), args_.cols, ones.data());
-        a_.pack(k * rank_, count * rank_, a.data(), args_.rows, scale.data());
+        fill_b(args_.law, stream, pairs, args_.cols, rank_, factor.data(), args_.cols);
+        b_.pack(k * rank_, count * rank_, factor.data(), args_.cols, ones.data());
+        fill_a(args_.law, stream, pairs, args_.cols, args_.rows, rank_, factor.data(), args_.rows);
+        a_.pack(k * rank_, count * rank_, factor.data(), args_.rows, scale.data());
     }
 
     /// One block of g, chain after chain.

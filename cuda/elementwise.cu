@@ -16,8 +16,8 @@ struct Fill {
 
 __device__ float apply(Unary kind, float v) {
     switch (kind) {
-        case Unary::negate:
-            return -v;
+        case Unary::negate:  // of a NaN too: the device's own negation may give another one
+            return __uint_as_float(__float_as_uint(v) ^ 0x80000000u);
         case Unary::relu:
             return relu_of(v);
         case Unary::tanh:

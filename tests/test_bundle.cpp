@@ -473,6 +473,30 @@ TEST_CASE("system: with a Forward it takes all three ways in, to the same bits")
     CHECK(host((*a.system.clone())(x)) == host(a.system(x)));
 }
 
+TEST_CASE("capture: a system that reads a matrix by its name") {
+    struct Parts {
+        ParameterBundle maps;
+        System system{[](const System& s, const Tensor& x, const View& v) {
+            return matmul(x, s.value("maps.w", v));
+        }};
+        Parts() {
+            maps.matrix("w", {3, 2});
+            system.add("maps", maps);
+            system.init(4);
+            system.to(test_device());
+        }
+    };
+    const Tensor x = random_tensor({4, 3}), target = random_tensor({4, 2}, 1);
+    Parts a, b;
+    Eggroll plain(a.system, options_of(6)), recorded(b.system, options_of(6));
+    CapturedStep captured = recorded.capture(x, loss::mse(target));  // nothing was read before
+    for (int t = 0; t < 3; ++t) {
+        plain.step(x, loss::mse(target));
+        captured.step();
+    }
+    CHECK(bits(a.system) == bits(b.system));
+}
+
 TEST_CASE("system: a parameter that two parts share is one") {
     nn::Linear shared(2, 2);
     class Around : public nn::Module {

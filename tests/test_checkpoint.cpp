@@ -154,6 +154,93 @@ TEST_CASE("checkpoint: going on gives the bits of never having stopped") {
     }
 }
 
+TEST_CASE("checkpoint: going on gives the same bits under every option that changes a run") {
+    const TempDirectory directory("checkpoint-options");
+    using Change = std::function<void(Options&)>;
+    const std::vector<std::pair<const char*, Change>> cases = {
+        {"noise reuse, saved in the middle", [](Options& o) { o.noise_reuse = 3; }},
+        {"fixed noise", [](Options& o) { o.noise_reuse = 0; }},
+        {"full rank", [](Options& o) { o.noise = noise::full_rank(); }},
+        {"sign", [](Options& o) { o.noise = noise::sign(); }},
+        {"sparse", [](Options& o) { o.noise = noise::sparse(4); }},
+        {"baseline",
+         [](Options& o) {
+             o.antithetic = false;
+             o.noise = noise::baseline();
+         }},
+        {"rules",
+         [](Options& o) {
+             o.rules = {{.pattern = "0.*", .rank = 1, .sigma_scale = 0.5f},
+                        {.pattern = "2.bias", .frozen = true}};
+         }},
+        {"vectors frozen", [](Options& o) { o.freeze_vectors = true; }},
+        {"ranks, dropped",
+         [](Options& o) {
+             o.shaping = shaping::centred_rank();
+             o.non_finite = NonFinite::drop;
+         }},
+        {"pairs", [](Options& o) { o.shaping = shaping::sign_of_pair(); }},
+        {"groups", [](Options& o) { o.shaping = shaping::groups(4, Spread::group); }},
+        {"own",
+         [](Options& o) {
+             o.shaping = shaping::own("cube", [](std::span<const float> f, std::span<float> to) {
+                 for (size_t i = 0; i < f.size(); ++i) to[i] = f[i] * f[i] * f[i];
+             });
+         }},
+        {"evaluations", [](Options& o) { o.evaluations = 2; }},
+        {"clipped", [](Options& o) { o.clip_norm = 0.01f; }},
+        {"nesterov", [](Options& o) { o.optimizer = optim::momentum({.nesterov = true}); }},
+        {"adamw", [](Options& o) { o.optimizer = optim::adamw({.weight_decay = 0.1f}); }},
+        {"schedules",
+         [](Options& o) {
+             o.lr_schedule = schedule::warm_up(3, schedule::linear(9, 0.25));
+             o.sigma_schedule = {"own", [](int64_t t) { return 1.0 / static_cast<double>(t + 1); }};
+         }},
+    };
+    for (const auto& [name, change] : cases) {
+        CAPTURE(name);
+        Options options = make_options();
+        change(options);
+        const auto run_to = [&](Run& run, int64_t generation) {
+            while (run.es.generation() < generation) {
+                run.es.ask();
+                std::vector<float> fitness = random_fitness(
+                    8 * options.evaluations, static_cast<uint32_t>(run.es.generation()));
+                if (run.es.generation() % 2 == 1) {
+                    fitness[3] = std::numeric_limits<float>::quiet_NaN();
+                    fitness.back() = no_result();
+                }
+                run.es.tell(fitness);
+            }
+        };
+        Run whole(options);
+        run_to(whole, 6);
+        Run first(options);
+        run_to(first, 4);
+        save_checkpoint(directory / "run", first.es);
+        Run second(options);
+        load_checkpoint(directory / "run", second.es);
+        run_to(second, 6);
+        CHECK(bits(second.model) == bits(whole.model));
+        CHECK(bits(second.model) != bits(first.model));
+    }
+}
+
+TEST_CASE("checkpoint: the bounds of a bundle make the run what it is [host]") {
+    const TempDirectory directory("checkpoint-bounds");
+    const auto bundle = [](float max) {
+        ParameterBundle made;
+        made.scalar("x", 0.5f, {.min = 0.0f, .max = max});
+        return made;
+    };
+    ParameterBundle one = bundle(1.0f), ten = bundle(10.0f);
+    Eggroll saved(one, {.pop_size = 4}), other(ten, {.pop_size = 4});
+    save_checkpoint(directory / "run", saved);
+    CHECK(contains(error_of([&] { load_checkpoint(directory / "run", other); }),
+                   "parameter x is 0: (), noise of a vector, read within 0 and 1 in the checkpoint "
+                   "but 0: (), noise of a vector, read within 0 and 10 here"));
+}
+
 TEST_CASE("checkpoint: going on with members one by one, and without antithetic sampling") {
     const TempDirectory directory("checkpoint-members");
     Options options = make_options();

@@ -83,13 +83,16 @@ TEST_CASE("json_lines: an object a generation, numbers exact, null for what is n
                 JsonLines(path, {third, none})});
     CHECK(read_bytes(path) ==
           "{\"generation\": 0, \"mean\": 0.25, \"best\": 1.25, \"worst\": -0.75, "
-          "\"std\": 0.8164966, \"best_member\": 1, \"non_finite\": 0, \"seconds\": 0.25, "
+          "\"std\": 0.8164966, \"best_member\": 1, \"non_finite\": 0, \"no_result\": 0, "
+          "\"seconds\": 0.25, "
           "\"a \\\"third\\\"\": 0.3333333333333333, \"none\": null}\n"
           "{\"generation\": 1, \"mean\": null, \"best\": null, \"worst\": null, "
-          "\"std\": null, \"best_member\": -1, \"non_finite\": 4, \"seconds\": 0.25, "
+          "\"std\": null, \"best_member\": -1, \"non_finite\": 4, \"no_result\": 0, \"seconds\": "
+          "0.25, "
           "\"a \\\"third\\\"\": 0.3333333333333333, \"none\": null}\n"
           "{\"generation\": 2, \"mean\": -2, \"best\": -1, \"worst\": -3, "
-          "\"std\": 0.8164966, \"best_member\": 1, \"non_finite\": 0, \"seconds\": 0.25, "
+          "\"std\": 0.8164966, \"best_member\": 1, \"non_finite\": 0, \"no_result\": 0, "
+          "\"seconds\": 0.25, "
           "\"a \\\"third\\\"\": 0.3333333333333333, \"none\": null, "
           "\"trouble\": \"a \\\"b\\\" \\\\ ? é\"}\n");
 }
@@ -123,10 +126,11 @@ TEST_CASE("csv_log: a header and a line a generation [host]") {
                     if (r.generation == 1) r.trouble = "a, \"b\"\nc";
                 },
                 CsvLog(path, {{"x,y", [](const Report&) { return 1.0 / 3; }}})});
-    CHECK(read_bytes(path) ==
-          "generation,mean,best,worst,std,best_member,non_finite,seconds,\"x,y\",trouble\n"
-          "0,0.25,1.25,-0.75,0.8164966,1,0,0.25,0.3333333333333333,\n"
-          "1,,,,,-1,4,0.25,0.3333333333333333,\"a, \"\"b\"\" c\"\n");
+    CHECK(
+        read_bytes(path) ==
+        "generation,mean,best,worst,std,best_member,non_finite,no_result,seconds,\"x,y\",trouble\n"
+        "0,0.25,1.25,-0.75,0.8164966,1,0,0,0.25,0.3333333333333333,\n"
+        "1,,,,,-1,4,0,0.25,0.3333333333333333,\"a, \"\"b\"\" c\"\n");
 }
 
 TEST_CASE_TEMPLATE("logs: a resumed run takes up where it was, wherever it was killed [host]", Kind,

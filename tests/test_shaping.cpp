@@ -249,6 +249,24 @@ struct Run {
 
 // --- The family ---------------------------------------------------------------------------------
 
+TEST_CASE(
+    "shaping: a fitness whose rows are no members is refused, and the generation stays open") {
+    nn::Linear model = here(nn::Linear(3, 2));
+    Eggroll es(model, {.pop_size = 4, .evaluations = 3});
+    es.ask();
+    CHECK_THROWS_WITH_AS(es.tell(zeros({3, 4})),
+                         "[tell] the fitness (3,4) must have one row a member but the population "
+                         "has 4 members",
+                         Error);
+    CHECK_THROWS_AS(es.tell(zeros({2, 2, 3})), Error);
+    CHECK(es.generation() == 0);
+    es.tell(zeros({4, 3}));
+    CHECK(es.generation() == 1);
+    es.ask();
+    es.tell(zeros({12}));
+    CHECK(es.generation() == 2);
+}
+
 TEST_CASE("shaping: every one is its formula") {
     int count = 0;  // emulated, a few of them
     for (const Family& family : families()) {

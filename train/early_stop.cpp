@@ -44,7 +44,8 @@ bool EarlyStop::after(Eggroll&, Report& report) {
             waited_ = 0;
         }
     }
-    stopped_ = value >= options_.target || (options_.patience > 0 && waited_ >= options_.patience);
+    stopped_ = (std::isfinite(value) && value >= options_.target) ||
+               (options_.patience > 0 && waited_ >= options_.patience);
     return stopped_;
 }
 

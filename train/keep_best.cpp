@@ -9,6 +9,7 @@
 
 #include <charconv>
 #include <cmath>
+#include <exception>
 
 namespace eggroll {
 
@@ -74,7 +75,7 @@ bool KeepBest::after(Eggroll&, Report& report) {
     if (!saved_) {
         try {
             save();
-        } catch (const Error& error) {
+        } catch (const std::exception& error) {
             detail::add_trouble(report, error.what());
         }
     }

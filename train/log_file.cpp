@@ -41,6 +41,7 @@ std::vector<LogField> fields_of(const Report& report, std::span<const Column> co
         {"std", finite_number(report.std)},
         {"best_member", std::to_string(report.best_member)},
         {"non_finite", std::to_string(report.non_finite)},
+        {"no_result", std::to_string(report.no_result)},
         {"seconds", finite_number(report.seconds)},
     };
     for (const Column& column : columns) {

@@ -13,11 +13,13 @@ class NamedValues;
 
 /// How an entry of a ParameterBundle starts, is bounded and is perturbed.
 struct EntryOptions {
-    float min = -std::numeric_limits<float>::infinity();  // values are clamped where they are read;
-    float max = std::numeric_limits<float>::infinity();   // the parameter behind them is free
-    int rank = 0;                                         // of a matrix; 0: Options::rank
-    float sigma_scale = 1;                                // times σ, > 0
-    bool frozen = false;                                  // never perturbed nor changed
+    // Values are clamped where they are read. The parameter behind them is free, and where no
+    // member gets within the bounds any more it has no direction: they should be wide beside σ.
+    float min = -std::numeric_limits<float>::infinity();
+    float max = std::numeric_limits<float>::infinity();
+    int rank = 0;           // of a matrix; 0: Options::rank
+    float sigma_scale = 1;  // times σ, > 0
+    bool frozen = false;    // never perturbed nor changed
     Initializer init = {};  // of an entry that is drawn; empty: a matrix (O,I) is normal with
                             // standard deviation 1/√I, all else is 0
 };

@@ -28,10 +28,13 @@ void add_checkpoint_flags(CLI::App& app, CheckpointFlags& flags) {
     app.add_flag("--resume", flags.resume,
                  "go on from the newest checkpoint of --checkpoint, if there is one")
         ->needs("--checkpoint");
+    app.add_flag("--accept-changes", flags.accept_changes,
+                 "with --resume: --lr, --sigma and schedules may be others than the checkpoint's")
+        ->needs("--resume");
 }
 
 Resumable::Resumable(const CheckpointFlags& flags, Notes settings)
-    : settings_(std::move(settings)), wanted_(flags.resume) {
+    : settings_(std::move(settings)), wanted_(flags.resume), how_{flags.accept_changes} {
     if (flags.directory.empty()) return;
     held_.emplace(flags.directory, eggroll::CheckpointOptions{.every = flags.every});
     catch_interrupts();
@@ -39,8 +42,11 @@ Resumable::Resumable(const CheckpointFlags& flags, Notes settings)
 
 std::optional<Notes> Resumable::resume(eggroll::Eggroll& es) {
     if (!held_ || !wanted_) return {};
-    const auto found = held_->resume(es);
-    if (!found) return {};
+    const auto found = held_->resume(es, how_);
+    if (!found) {
+        warn("no checkpoint in \"" + held_->directory().string() + "\": a new run begins");
+        return {};
+    }
     for (const std::string& warning : found->warnings) warn(warning);
     for (const auto& [key, value] : settings_) {
         const auto saved = found->notes.find(key);

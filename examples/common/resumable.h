@@ -13,10 +13,10 @@ namespace examples {
 struct CheckpointFlags {
     std::filesystem::path directory;  // empty: no checkpoints
     int64_t every = 100;
-    bool resume = false;
+    bool resume = false, accept_changes = false;
 };
 
-/// Adds --checkpoint --every --resume.
+/// Adds --checkpoint --every --resume --accept-changes.
 void add_checkpoint_flags(CLI::App& app, CheckpointFlags& flags);
 
 /// A run that can be stopped by Ctrl-C and gone on with, if the flags say so.
@@ -41,6 +41,7 @@ private:
     std::optional<eggroll::Checkpoint> held_;
     eggroll::Notes settings_;
     bool wanted_;
+    eggroll::ResumeOptions how_;
 };
 
 }  // namespace examples

@@ -19,7 +19,8 @@ struct EarlyStopOptions {
 };
 
 /// Stops a run that has reached its target, or that no longer gets better. A value that is not
-/// finite is no improvement. Each run counts anew.
+/// finite is no improvement. Each run counts anew, one that was resumed too: what it waited for
+/// before is not in a checkpoint.
 class EGGROLL_API EarlyStop : public Callback {
 public:
     /// Throws Error for an option out of range, and when neither patience nor target is given.

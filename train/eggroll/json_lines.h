@@ -38,7 +38,8 @@ public:
     /// log.
     void begin(const Eggroll& es, int64_t until) override;
     bool after(Eggroll& es, Report& report) override;
-    /// Throws Error when the log did not reach the disk.
+    /// Throws Error when what was written did not reach the disk; lines that could not be written
+    /// were told when it happened.
     void end(const Eggroll& es) override;
 
 private:
