@@ -9,7 +9,7 @@
 namespace eggroll::detail {
 
 /// A quiet NaN that no arithmetic makes by itself.
-inline constexpr uint32_t kNoResult = 0x7FC0E99Au;
+constexpr uint32_t kNoResult = 0x7FC0E99Au;  // not inline: kernels of each kind have their own
 
 constexpr bool is_finite_fitness(float f) {
     return f - f == 0.0f;
