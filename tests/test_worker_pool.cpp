@@ -139,7 +139,7 @@ TEST_CASE("workers: one that never answers is replaced [host]") {
         WorkerPool pool(shell("cat >/dev/null"), 1, 0.01);
         pool.evaluate(1, two);
     };
-    CHECK_THROWS_WITH(hang(), doctest::Contains("signal 9 after 0.01"));
+    CHECK_THROWS_WITH(hang(), doctest::Contains("after 0.01"));
     CHECK_THROWS_WITH(WorkerPool(shell(kSecond), 1, -1.0), doctest::Contains("seconds >= 0"));
     CHECK_THROWS_WITH(WorkerPool(shell(kSecond), -1), doctest::Contains("at least one worker"));
 }
