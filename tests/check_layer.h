@@ -21,26 +21,9 @@
 #include <utility>
 #include <vector>
 
-// What any refusal and any layer must satisfy, whatever it computes: `check_refused`,
-// `check_layer`.
+// What any layer must satisfy, whatever it computes: `check_layer`.
 
 namespace eggroll::test {
-
-/// Calls f, which must throw Error with a message that holds all these parts.
-inline void check_refused(const std::function<void()>& f, const std::vector<std::string>& parts) {
-    std::string message;
-    try {
-        f();
-    } catch (const Error& e) {
-        message = e.what();
-    }
-    CAPTURE(message);
-    CHECK_FALSE(message.empty());
-    for (const std::string& part : parts) {
-        CAPTURE(part);
-        CHECK((message.find(part) != std::string::npos));
-    }
-}
 
 /// How a layer is checked.
 struct LayerCheck {

@@ -58,4 +58,18 @@ inline Worst compare_members(const NetworkCase& of, const nn::Module& model, con
     return worst;
 }
 
+/// Rows of a table as a model.
+class Table : public nn::Module {
+public:
+    Table(int64_t rows, int64_t cols) {
+        table_ = register_parameter("weight", {rows, cols}, nn::init::normal(1.0f));
+    }
+    Tensor forward(const Tensor& ids, const View& v) const override {
+        return embedding(ids, table_, v);
+    }
+
+private:
+    Tensor table_;
+};
+
 }  // namespace eggroll::test

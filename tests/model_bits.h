@@ -3,7 +3,6 @@
 
 #include <eggroll/module.h>
 
-#include <functional>
 #include <string>
 
 namespace eggroll::test {
@@ -17,16 +16,6 @@ inline std::string bits(const nn::Module& model) {
         result.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
     }
     return result;
-}
-
-/// What Error says; empty when nothing is thrown.
-inline std::string error_of(const std::function<void()>& f) {
-    try {
-        f();
-    } catch (const Error& e) {
-        return e.what();
-    }
-    return "";
 }
 
 }  // namespace eggroll::test

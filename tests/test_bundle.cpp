@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "tests/cases.h"
+#include "tests/errors.h"
 #include "tests/model_bits.h"
 #include "tests/reference.h"
 #include "tests/temp_directory.h"
@@ -20,10 +21,6 @@ using namespace eggroll::test;
 namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
-
-bool contains(const std::string& text, const std::string& part) {
-    return text.find(part) != std::string::npos;
-}
 
 /// One entry of each kind, with ranks and bounds of their own.
 ParameterBundle make_bundle() {

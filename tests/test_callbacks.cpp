@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Early stop, keep the best, progress bar: against fitnesses and clocks that follow a script.
+#include "tests/errors.h"
 #include "tests/model_bits.h"
 #include "tests/scripted.h"
 #include "tests/temp_directory.h"

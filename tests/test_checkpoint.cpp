@@ -6,6 +6,7 @@
 #include "core/checksum.h"
 #include "core/named_tensors.h"
 #include "tests/cases.h"
+#include "tests/errors.h"
 #include "tests/model_bits.h"
 #include "tests/temp_directory.h"
 
@@ -61,10 +62,6 @@ std::string bits_after(int64_t generation, const Options& options = make_options
     Run run(options);
     run.step_to(generation);
     return bits(run.model);
-}
-
-bool contains(const std::string& text, const std::string& part) {
-    return text.find(part) != std::string::npos;
 }
 
 /// Every checkpoint in the directory but the lock, sorted.

@@ -6,7 +6,7 @@
 #include "cuda/context.h"
 #include "tests/backend_array.h"
 #include "tests/cases.h"
-#include "tests/check_layer.h"
+#include "tests/errors.h"
 #include "tests/model_bits.h"
 
 #include <doctest/doctest.h>

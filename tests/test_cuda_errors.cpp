@@ -4,6 +4,7 @@
 // device_absent_test.sh.
 #include "cuda/context.h"
 #include "tests/cases.h"
+#include "tests/errors.h"
 #include "tests/model_bits.h"
 
 #include <doctest/doctest.h>

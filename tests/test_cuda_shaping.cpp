@@ -3,7 +3,6 @@
 #include "core/backend.h"
 #include "tests/backend_array.h"
 #include "tests/cases.h"
-#include "tests/model_bits.h"
 
 #include <doctest/doctest.h>
 

@@ -4,6 +4,7 @@
 #include "core/storage.h"
 #include "tests/backend_array.h"
 #include "tests/cases.h"
+#include "tests/errors.h"
 
 #include <eggroll/dlpack.h>
 
@@ -80,10 +81,6 @@ std::string refusal(const F& change) {
         return error.what();
     }
     return "";
-}
-
-bool contains(const std::string& text, const std::string& part) {
-    return text.find(part) != std::string::npos;
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 // what becomes of failures that the host learns of late.
 #include "core/storage.h"
 #include "tests/cases.h"
+#include "tests/errors.h"
 #include "tests/model_bits.h"
 
 #include <eggroll/eggroll.h>
@@ -56,10 +57,6 @@ void check_same(const Report& got, const Report& want) {
     CHECK(got.best_member == want.best_member);
     CHECK(got.non_finite == want.non_finite);
     CHECK(got.seconds >= 0.0);
-}
-
-bool has(const std::string& text, const std::string& part) {
-    return text.find(part) != std::string::npos;
 }
 
 /// θ += lr g as a user would write it.
@@ -151,22 +148,22 @@ TEST_CASE("enqueue: a generation that fails is told late, and those after it cha
     failing.es.enqueue(failing.x, failing.objective());
     CHECK(failing.es.generation() == 4);
     const std::string message = error_of([&] { failing.es.wait(); });
-    CHECK(has(message, "not finite in generation 1"));
-    CHECK(has(message, "nothing was changed"));
+    CHECK(contains(message, "not finite in generation 1"));
+    CHECK(contains(message, "nothing was changed"));
     CHECK(failing.es.generation() == 1);
     CHECK((bits(failing.model) == bits(calm.model)));
-    CHECK(has(error_of([&] { failing.es.wait(); }), "[wait]"));
+    CHECK(contains(error_of([&] { failing.es.wait(); }), "[wait]"));
     check_same(failing.step(), calm.step());
     CHECK((bits(failing.model) == bits(calm.model)));
 
     // The same, learnt by a step, or by a tell of a generation that was asked for since.
     broken(failing);
-    CHECK(has(error_of([&] { failing.step(); }), "not finite in generation 2"));
+    CHECK(contains(error_of([&] { failing.step(); }), "not finite in generation 2"));
     CHECK(failing.es.generation() == 2);
     broken(failing);
     failing.es.ask();
-    CHECK(
-        has(error_of([&] { failing.es.tell(failing.fitness(1)); }), "not finite in generation 2"));
+    CHECK(contains(error_of([&] { failing.es.tell(failing.fitness(1)); }),
+                   "not finite in generation 2"));
     CHECK(failing.es.generation() == 2);
     check_same(failing.step(), calm.step());
     CHECK((bits(failing.model) == bits(calm.model)));
@@ -211,12 +208,12 @@ TEST_CASE("enqueue: an optimizer of one's own sees the right step") {
     // The products are rounded apart from the sums in both.
     CHECK((bits(run.model) == bits(plain.model)));
     const std::string message = error_of([&] { run.es.capture(run.x, run.objective()); });
-    CHECK(has(message, "own sgd"));
+    CHECK(contains(message, "own sgd"));
 }
 
 TEST_CASE("enqueue: there is nothing to wait for at first") {
     Run run;
-    CHECK(has(error_of([&] { run.es.wait(); }), "[wait]"));
+    CHECK(contains(error_of([&] { run.es.wait(); }), "[wait]"));
     run.es.enqueue(run.x, run.objective());
     CHECK(run.es.wait().generation == 0);
 }
@@ -291,9 +288,9 @@ TEST_CASE("capture: a failure is told, and the next replay goes on") {
     run.es.set_lr(0.0f);
     captured.enqueue();
     const std::string message = error_of([&] { captured.step(); });
-    CHECK(has(message, "optimizer \"sgd\" makes"));
-    CHECK(has(message, "not finite in generation 1"));
-    CHECK(has(message, "lr 3.40"));
+    CHECK(contains(message, "optimizer \"sgd\" makes"));
+    CHECK(contains(message, "not finite in generation 1"));
+    CHECK(contains(message, "lr 3.40"));
     CHECK(run.es.generation() == 1);
     CHECK((bits(run.model) == bits(calm.model)));
     run.es.set_lr(1e-30f);
@@ -306,12 +303,12 @@ TEST_CASE("capture: what is refused") {
     Run run;
     SUBCASE("an open generation") {
         run.es.ask();
-        CHECK(has(error_of([&] { run.es.capture(run.x, run.objective()); }), "is open"));
+        CHECK(contains(error_of([&] { run.es.capture(run.x, run.objective()); }), "is open"));
     }
     SUBCASE("a step while a generation is open") {
         CapturedStep captured = run.es.capture(run.x, run.objective());
         run.es.ask();
-        CHECK(has(error_of([&] { captured.step(); }), "is open"));
+        CHECK(contains(error_of([&] { captured.step(); }), "is open"));
         run.es.tell(run.fitness(1));
         captured.step();
         CHECK(run.es.generation() == 2);
@@ -323,18 +320,18 @@ TEST_CASE("capture: what is refused") {
         captured.step();
         CHECK(moved.generation() == 1);
         { const Eggroll gone = std::move(moved); }
-        CHECK(has(error_of([&] { captured.step(); }), "gone"));
+        CHECK(contains(error_of([&] { captured.step(); }), "gone"));
     }
     SUBCASE("wrong shapes") {
         const std::string before = bits(run.model);
-        CHECK(has(error_of([&] {
-                      run.es.capture(random_tensor({5, 3}), run.objective()).step();
-                  }),
-                  "columns"));
-        CHECK(has(error_of([&] {
-                      run.es.capture(run.x, loss::mse(zeros({4, 3}))).step();
-                  }),
-                  "mse"));
+        CHECK(contains(error_of([&] {
+                           run.es.capture(random_tensor({5, 3}), run.objective()).step();
+                       }),
+                       "columns"));
+        CHECK(contains(error_of([&] {
+                           run.es.capture(run.x, loss::mse(zeros({4, 3}))).step();
+                       }),
+                       "mse"));
         CHECK((bits(run.model) == before));
         run.step();
         CHECK(run.es.generation() == 1);
@@ -349,7 +346,7 @@ TEST_CASE("capture: what is refused") {
                     {y.members()}, std::vector<float>(static_cast<size_t>(y.members()), values[0]));
             },
             Tensor());
-        CHECK(has(error_of([&] { run.es.capture(run.x, nosy); }), "captured"));
+        CHECK(contains(error_of([&] { run.es.capture(run.x, nosy); }), "captured"));
         Run plain;
         check_same(run.step(), plain.step());  // all is as it was
         CHECK((bits(run.model) == bits(plain.model)));
@@ -359,7 +356,7 @@ TEST_CASE("capture: what is refused") {
         CapturedStep captured = run.es.capture(run.x, run.objective());
         captured.step();
         run.model.to(Device::cpu());
-        CHECK(has(error_of([&] { captured.step(); }), "moved"));
+        CHECK(contains(error_of([&] { captured.step(); }), "moved"));
         run.es.step(run.x.to(Device::cpu()), loss::mse(run.target.to(Device::cpu())));
         CHECK(run.es.generation() == 2);
     }

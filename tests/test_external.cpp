@@ -4,6 +4,7 @@
 #include "core/storage.h"
 #include "tests/backend_array.h"
 #include "tests/cases.h"
+#include "tests/errors.h"
 
 #include <doctest/doctest.h>
 
@@ -61,10 +62,6 @@ std::string message_of(const std::function<void()>& f) {
         return error.what();
     }
     return "";
-}
-
-bool contains(const std::string& text, const std::string& part) {
-    return text.find(part) != std::string::npos;
 }
 
 }  // namespace

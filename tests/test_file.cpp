@@ -2,6 +2,7 @@
 // Files appear whole or not at all, whatever goes wrong.
 #include "core/file.h"
 
+#include "tests/errors.h"
 #include "tests/temp_directory.h"
 
 #include <eggroll/error.h>
@@ -18,6 +19,7 @@ using namespace eggroll;
 using detail::InputFile;
 using detail::write_file_atomically;
 using detail::WriteBytes;
+using eggroll::test::error_of;
 using test::TempDirectory;
 
 namespace {
@@ -45,17 +47,6 @@ void write_text(const std::filesystem::path& path, std::string_view text) {
         write(std::as_bytes(std::span(text.substr(0, text.size() / 2))));
         write(std::as_bytes(std::span(text.substr(text.size() / 2))));
     });
-}
-
-/// The message of the Error the call throws; "" if it throws none.
-template <class Call>
-std::string error_of(Call call) {
-    try {
-        call();
-    } catch (const Error& error) {
-        return error.what();
-    }
-    return {};
 }
 
 void check_write_fails(const std::filesystem::path& path, const std::string& reason) {

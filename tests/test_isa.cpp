@@ -4,7 +4,7 @@
 #include "core/backend.h"
 #include "cpu/kernel_set.h"
 #include "tests/cases.h"
-#include "tests/model_bits.h"
+#include "tests/errors.h"
 
 #include <eggroll/error.h>
 

@@ -2,6 +2,7 @@
 // The shipped layers against PyTorch's definitions in double, and every layer, shipped or of a
 // user's own, against what any layer must satisfy (check_layer.h).
 #include "tests/check_layer.h"
+#include "tests/errors.h"
 #include "tests/reference.h"
 
 #include <doctest/doctest.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // JSON lines and CSV: what is written, what a resumed run finds, what a full disk leaves.
-#include "tests/model_bits.h"
+#include "tests/errors.h"
 #include "tests/scripted.h"
 #include "tests/temp_directory.h"
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Losses and scores against the formulas in double, for shared outputs and members', shared targets
 // and members'; what is not finite never makes a good value.
-#include "tests/check_layer.h"
+#include "core/storage.h"
+#include "tests/errors.h"
 
 #include <doctest/doctest.h>
 

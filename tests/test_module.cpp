@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Modules as owners of parameters: names, order, aliasing, initial values, moves and copies.
-#include "tests/check_layer.h"
+#include "tests/errors.h"
+#include "tests/model_bits.h"
 #include "tests/temp_directory.h"
 
 #include <doctest/doctest.h>

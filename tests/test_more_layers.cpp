@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Embedding, RMSNorm, Residual, GRU and the minimal GRU against their formulas in double.
 #include "tests/check_layer.h"
+#include "tests/errors.h"
 #include "tests/reference_layers.h"
 
 #include <doctest/doctest.h>

@@ -49,20 +49,6 @@ private:
     std::function<void(const Tensor&)> see_;
 };
 
-/// Rows of a table as a model.
-class Table : public nn::Module {
-public:
-    Table(int64_t rows, int64_t cols) {
-        table_ = register_parameter("weight", {rows, cols}, nn::init::normal(1.0f));
-    }
-    Tensor forward(const Tensor& ids, const View& v) const override {
-        return embedding(ids, table_, v);
-    }
-
-private:
-    Tensor table_;
-};
-
 }  // namespace
 
 TEST_CASE("noise laws: names, and what they refuse [host]") {

@@ -3,7 +3,7 @@
 #include <eggroll/npy.h>
 
 #include "tests/cases.h"
-#include "tests/model_bits.h"
+#include "tests/errors.h"
 #include "tests/temp_directory.h"
 
 #include <doctest/doctest.h>

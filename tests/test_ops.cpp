@@ -6,7 +6,7 @@
 // Where a float operation rounds once, its result is the double result rounded to float (double
 // rounding is harmless for +, −, ·, / and √: 53 >= 2·24 + 2 bits, Figueroa 1995), so equality is
 // asked for. Other bounds are stated where they are used, in units of u = 2^-24.
-#include "tests/check_layer.h"
+#include "tests/errors.h"
 #include "tests/reference.h"
 
 #include <doctest/doctest.h>

@@ -3,6 +3,7 @@
 #include "core/storage.h"
 #include "tests/backend_array.h"
 #include "tests/cases.h"
+#include "tests/errors.h"
 #include "tests/model_bits.h"
 
 #include <eggroll/eggroll.h>
@@ -23,16 +24,6 @@ namespace {
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr float kInf = std::numeric_limits<float>::infinity();
-
-void check_refused(const std::function<void()>& f, const std::vector<std::string>& parts) {
-    const std::string message = error_of(f);
-    CAPTURE(message);
-    CHECK_FALSE(message.empty());
-    for (const std::string& part : parts) {
-        CAPTURE(part);
-        CHECK(message.find(part) != std::string::npos);
-    }
-}
 
 /// Values after one update for each of the directions, from `value` on.
 std::vector<float> updated(const Optimizer& rule, std::vector<float> value,

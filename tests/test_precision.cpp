@@ -2,7 +2,8 @@
 // bfloat16 against its definition, and what the precision of a strategy may change: on a GPU the
 // members' outputs, within the roundings it names; on the CPU nothing.
 #include "core/storage.h"
-#include "tests/check_layer.h"
+#include "tests/errors.h"
+#include "tests/model_bits.h"
 #include "tests/reference.h"
 
 #include <doctest/doctest.h>

@@ -5,6 +5,7 @@
 #include "core/storage.h"
 #include "tests/backend_array.h"
 #include "tests/cases.h"
+#include "tests/errors.h"
 #include "tests/model_bits.h"
 
 #include <eggroll/eggroll.h>
@@ -29,20 +30,6 @@ namespace {
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr float kInf = std::numeric_limits<float>::infinity();
-
-bool has(const std::string& text, const std::string& part) {
-    return text.find(part) != std::string::npos;
-}
-
-void check_refused(const std::function<void()>& f, const std::vector<std::string>& parts) {
-    const std::string message = error_of(f);
-    CAPTURE(message);
-    CHECK_FALSE(message.empty());
-    for (const std::string& part : parts) {
-        CAPTURE(part);
-        CHECK(has(message, part));
-    }
-}
 
 struct Weights {
     std::vector<float> of_streams;

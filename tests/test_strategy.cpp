@@ -3,6 +3,7 @@
 // has changed nothing.
 #include "core/storage.h"
 #include "tests/cases.h"
+#include "tests/errors.h"
 #include "tests/model_bits.h"
 #include "tests/reference.h"
 
@@ -45,21 +46,6 @@ nn::Sequential small_model() {
 
 Tensor small_input() {
     return random_tensor({5, 4});
-}
-
-bool has(const std::string& text, const std::string& part) {
-    return text.find(part) != std::string::npos;
-}
-
-/// Error whose message holds all these parts.
-void check_refused(const std::function<void()>& f, const std::vector<std::string>& parts) {
-    const std::string message = error_of(f);
-    CAPTURE(message);
-    CHECK_FALSE(message.empty());
-    for (const std::string& part : parts) {
-        CAPTURE(part);
-        CHECK(has(message, part));
-    }
 }
 
 void check_report(const Report& report, std::span<const float> fitness, int64_t generation) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Tensors as values: what they hold, who shares storage with whom, and what is refused.
-#include "tests/check_layer.h"
+#include "tests/errors.h"
 
 #include <doctest/doctest.h>
 

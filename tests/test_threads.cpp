@@ -2,7 +2,7 @@
 // How many threads there are, who says so, and use from inside of them.
 #include "cpu/threads.h"
 #include "tests/cases.h"
-#include "tests/model_bits.h"
+#include "tests/errors.h"
 
 #include <eggroll/eggroll.h>
 

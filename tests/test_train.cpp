@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The run loop: who is called when, and what is left when something throws.
 #include "tests/cases.h"
+#include "tests/errors.h"
 #include "tests/model_bits.h"
 
 #include <eggroll/eggroll.h>

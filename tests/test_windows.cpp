@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Convolution and pooling against direct sums over windows in double.
 #include "tests/check_layer.h"
+#include "tests/errors.h"
 #include "tests/reference_layers.h"
 
 #include <doctest/doctest.h>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "examples/common/worker_pool.h"
+#include "tests/errors.h"
 #include "tests/temp_directory.h"
 
 #include <doctest/doctest.h>
@@ -13,6 +14,7 @@
 
 #include <sys/wait.h>
 
+using eggroll::test::contains;
 using eggroll::test::TempDirectory;
 using examples::WorkerPool;
 
@@ -52,10 +54,6 @@ std::string error_of_pool(const std::string& script, int workers = 2) {
         return error.what();
     }
     return "";
-}
-
-bool contains(const std::string& text, const std::string& part) {
-    return text.find(part) != std::string::npos;
 }
 
 TEST_CASE("workers: numbers go out and come back exactly, and nothing is left behind [host]") {

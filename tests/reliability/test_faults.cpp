@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Whatever one thing fails while a checkpoint is written or read, the run and the checkpoints it
 // had are as they were.
+#include "tests/errors.h"
 #include "tests/reliability/faults.h"
 #include "tests/reliability/tiny_run.h"
 #include "tests/temp_directory.h"

@@ -2,6 +2,7 @@
 // A process that saves every generation is killed at moments of chance: which ones is chance, what
 // it leaves is not.
 #include "core/file.h"
+#include "tests/errors.h"
 #include "tests/reliability/tiny_run.h"
 #include "tests/temp_directory.h"
 
