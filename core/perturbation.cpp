@@ -24,33 +24,29 @@ void require_sigma(const char* op, float sigma) {
     }
 }
 
-struct FactorShape {
-    int64_t outputs, inputs, rank;
-};
-FactorShape factor_shape(const char* op, const Shape& shape, int rank, float sigma) {
+/// σ/√r A Bᵀ, the entries of A and B written by `fill`, those of A from `offset_of_a` on.
+template <class Fill, class Offset>
+Tensor factor_noise(const char* op, const Shape& shape, int rank, float sigma,
+                    const NoiseStream& stream, const Fill& fill, const Offset& offset_of_a) {
     if (shape.size() != 2 || rank < 1) {
         throw Error(std::string("[") + op + "] needs a shape (O,I) and rank >= 1 but they are " +
                     to_string(shape) + " and " + std::to_string(rank));
     }
     require_sigma(op, sigma);
-    return {shape[0], shape[1], std::min({static_cast<int64_t>(rank), shape[0], shape[1]})};
-}
-
-/// σ/√r A Bᵀ.
-Tensor product_of(const Tensor& a, const Tensor& b, float sigma) {
-    return matmul(a, transpose(b, 0, 1)) * (sigma / std::sqrt(static_cast<float>(a.dim(1))));
+    const int64_t outputs = shape[0], inputs = shape[1];
+    const int64_t r = std::min({static_cast<int64_t>(rank), outputs, inputs});
+    if (r == 0) return Tensor::zeros(shape);
+    Tensor a = Tensor::zeros({outputs, r}), b = Tensor::zeros({inputs, r});
+    fill(stream, 0, b.data());
+    fill(stream, offset_of_a(inputs, r), a.data());
+    return matmul(a, transpose(b, 0, 1)) * (sigma / std::sqrt(static_cast<float>(r)));
 }
 
 }  // namespace
 
 Tensor low_rank_noise(const Shape& shape, int rank, float sigma, const NoiseStream& stream) {
-    const FactorShape factors = factor_shape("low_rank_noise", shape, rank, sigma);
-    if (factors.rank == 0) return Tensor::zeros(shape);
-    Tensor a = Tensor::zeros({factors.outputs, factors.rank});
-    Tensor b = Tensor::zeros({factors.inputs, factors.rank});
-    fill_normal(stream, 0, b.data());
-    fill_normal(stream, detail::offset_of_a(factors.inputs, factors.rank), a.data());
-    return product_of(a, b, sigma);
+    return factor_noise("low_rank_noise", shape, rank, sigma, stream, fill_normal,
+                        detail::offset_of_a);
 }
 
 Tensor full_noise(const Shape& shape, float sigma, const NoiseStream& stream) {
@@ -61,13 +57,8 @@ Tensor full_noise(const Shape& shape, float sigma, const NoiseStream& stream) {
 }
 
 Tensor sign_noise(const Shape& shape, int rank, float sigma, const NoiseStream& stream) {
-    const FactorShape factors = factor_shape("sign_noise", shape, rank, sigma);
-    if (factors.rank == 0) return Tensor::zeros(shape);
-    Tensor a = Tensor::zeros({factors.outputs, factors.rank});
-    Tensor b = Tensor::zeros({factors.inputs, factors.rank});
-    fill_signs(stream, 0, b.data());
-    fill_signs(stream, detail::offset_of_signs(factors.inputs, factors.rank), a.data());
-    return product_of(a, b, sigma);
+    return factor_noise("sign_noise", shape, rank, sigma, stream, fill_signs,
+                        detail::offset_of_signs);
 }
 
 Tensor sparse_noise(const Shape& shape, int64_t entries, float sigma, const NoiseStream& stream) {

@@ -115,23 +115,19 @@ void embedding(const Members& members, const Operand& table, int64_t rows, const
             for (int64_t e = 0; e < cols; ++e) noise.data()[e] += a.data()[k] * b[e];
         }
     };
-    for (int64_t m = 0; m < members.count;) {
-        const int64_t pair = members.pair_of(members.first + m);
-        int64_t last = m + 1;  // the members of the pair that are there
-        while (last < members.count && members.pair_of(members.first + last) == pair) ++last;
-        factors.draw(pair);
+    for_each_pair(members, [&](const PairOfMembers& of) {
+        factors.draw(of.pair);
         for (int64_t i = 0; i < batch; ++i) {
-            for (int64_t own = m; own < last; ++own) {
-                const int32_t id = ids[own_ids ? own * batch + i : i];
-                if (own == m || own_ids) draw_row(id);
-                const float by = members.sign_of(members.first + own) * scale;
+            for (int64_t m = of.first; m < of.first + of.count; ++m) {
+                const int32_t id = ids[own_ids ? m * batch + i : i];
+                if (m == of.first || own_ids) draw_row(id);
+                const float by = members.sign_of(members.first + m) * scale;
                 const float* value = table.value + id * cols;
-                float* to = y + (own * batch + i) * cols;
+                float* to = y + (m * batch + i) * cols;
                 for (int64_t e = 0; e < cols; ++e) to[e] = value[e] + by * noise.data()[e];
             }
         }
-        m = last;
-    }
+    });
 }
 
 }  // namespace eggroll::EGGROLL_CPU_NS

@@ -55,7 +55,7 @@ void add_sparse(const LinearArgs& args) {
     for_each_pair(members, [&](const PairOfMembers& of) {
         entries.draw(stream_of(*members.block, args.w.parameter, of.pair));
         for (int64_t i = 0; i < entries.count(); ++i) {
-            const int64_t row = entries.place(i) / inputs, col = entries.place(i) % inputs;
+            const int64_t place = entries.place(i), row = place / inputs, col = place % inputs;
             for (int64_t m = of.first; m < of.first + of.count; ++m) {
                 const float v = members.sign_of(members.first + m) * sigma * entries.value(i);
                 const float* x = args.x + (args.shared_x ? 0 : m * batch * inputs) + col;

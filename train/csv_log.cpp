@@ -3,8 +3,6 @@
 
 #include "train/log_file.h"
 
-#include <charconv>
-
 namespace eggroll {
 
 namespace {
@@ -29,13 +27,6 @@ std::string header_of(const std::vector<Column>& columns) {
     return header + "trouble\n";
 }
 
-int64_t generation_of(std::string_view line) {
-    int64_t generation = 0;
-    const auto [end, error] = std::from_chars(line.data(), line.data() + line.size(), generation);
-    const bool well = error == std::errc() && end != line.data() + line.size() && *end == ',';
-    return well ? generation : -1;
-}
-
 }  // namespace
 
 CsvLog::CsvLog(std::filesystem::path path, std::vector<Column> columns)
@@ -43,8 +34,7 @@ CsvLog::CsvLog(std::filesystem::path path, std::vector<Column> columns)
     detail::require_columns(kCaller, columns_);
     file_ = std::make_unique<detail::LogFile>(
         kCaller, std::move(path),
-        detail::LogFormat{
-            .header = header_of(columns_), .begin = {}, .generation_of = generation_of});
+        detail::LogFormat{.header = header_of(columns_), .begin = {}, .end = {}});
 }
 
 CsvLog::CsvLog(CsvLog&&) noexcept = default;
@@ -64,8 +54,7 @@ bool CsvLog::after(Eggroll&, Report& report) {
 }
 
 void CsvLog::end(const Eggroll&) {
-    file_->sync();
-    file_->close();
+    file_->finish();
 }
 
 }  // namespace eggroll

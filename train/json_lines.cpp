@@ -3,14 +3,11 @@
 
 #include "train/log_file.h"
 
-#include <charconv>
-
 namespace eggroll {
 
 namespace {
 
 constexpr const char* kCaller = "json_lines";
-constexpr std::string_view kBegin = "{\"generation\": ";
 
 std::string json_string(std::string_view text) {
     std::string result = "\"";
@@ -21,15 +18,6 @@ std::string json_string(std::string_view text) {
     return result + '"';
 }
 
-int64_t generation_of(std::string_view line) {
-    line.remove_prefix(kBegin.size());
-    int64_t generation = 0;
-    const auto [end, error] = std::from_chars(line.data(), line.data() + line.size(), generation);
-    const bool well = error == std::errc() && end != line.data() + line.size() && *end == ',' &&
-                      line.back() == '}';
-    return well ? generation : -1;
-}
-
 }  // namespace
 
 JsonLines::JsonLines(std::filesystem::path path, std::vector<Column> columns)
@@ -37,8 +25,7 @@ JsonLines::JsonLines(std::filesystem::path path, std::vector<Column> columns)
     detail::require_columns(kCaller, columns_);
     file_ = std::make_unique<detail::LogFile>(
         kCaller, std::move(path),
-        detail::LogFormat{
-            .header = {}, .begin = std::string(kBegin), .generation_of = generation_of});
+        detail::LogFormat{.header = {}, .begin = "{\"generation\": ", .end = "}"});
 }
 
 JsonLines::JsonLines(JsonLines&&) noexcept = default;
@@ -60,8 +47,7 @@ bool JsonLines::after(Eggroll&, Report& report) {
 }
 
 void JsonLines::end(const Eggroll&) {
-    file_->sync();
-    file_->close();
+    file_->finish();
 }
 
 }  // namespace eggroll

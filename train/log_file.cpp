@@ -3,11 +3,13 @@
 
 #include <eggroll/error.h>
 
+#include "core/file.h"
 #include "core/text.h"
 #include "train/trouble.h"
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cmath>
 #include <fstream>
 #include <system_error>
@@ -20,10 +22,6 @@
 namespace eggroll::detail {
 
 namespace {
-
-std::string message_of(int error) {
-    return std::generic_category().message(error);
-}
 
 template <class T>
 std::string finite_number(T value) {
@@ -99,6 +97,15 @@ void LogFile::open(int64_t generation) {
     damaged_ = false;
 }
 
+int64_t LogFile::generation_of(std::string_view line) const {
+    if (!line.starts_with(format_.begin) || !line.ends_with(format_.end)) return -1;
+    line.remove_prefix(format_.begin.size());
+    int64_t generation = 0;
+    const auto [end, error] = std::from_chars(line.data(), line.data() + line.size(), generation);
+    const bool well = error == std::errc() && end != line.data() + line.size() && *end == ',';
+    return well ? generation : -1;
+}
+
 uint64_t LogFile::kept(int64_t generation) const {
     std::ifstream file(path_, std::ios::binary);
     if (!file) fail("cannot read what it holds");
@@ -122,7 +129,7 @@ uint64_t LogFile::kept(int64_t generation) const {
             if (line + '\n' != format_.header) refuse();
             continue;
         }
-        const int64_t of = line.starts_with(begin) ? format_.generation_of(line) : -1;
+        const int64_t of = generation_of(line);
         if (of <= last) refuse();
         last = of;
         keep = keep && of < generation;
@@ -158,10 +165,11 @@ bool LogFile::cut() const {
     return !regular_ || ::ftruncate(descriptor_, static_cast<off_t>(size_)) == 0;
 }
 
-void LogFile::sync() const {
+void LogFile::finish() {
     if (regular_ && descriptor_ >= 0 && ::fsync(descriptor_) < 0) {
         fail("cannot sync: " + message_of(errno));
     }
+    close();
 }
 
 void LogFile::close() noexcept {

@@ -5,7 +5,6 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -36,9 +35,8 @@ std::string printable(std::string_view text);
 /// How a log's lines look.
 struct LogFormat {
     std::string header;  // the first line, with its end; may be empty
-    std::string begin;   // of every other line; may be empty
-    /// The generation a line is of; -1: it is no line of such a log.
-    std::function<int64_t(std::string_view line)> generation_of;
+    std::string begin;   // of every other line, before its generation and a comma; may be empty
+    std::string end;     // of every other line; may be empty
 };
 
 /// A file of lines, one a generation. What is no regular file, such as a pipe or a terminal, is
@@ -58,10 +56,12 @@ public:
     /// Adds a line, with its end, whole or not at all. What went wrong is added to the report.
     void append(std::string_view line, Report& report);
     /// Throws Error when what was written did not reach the disk.
-    void sync() const;
+    void finish();
     void close() noexcept;
 
 private:
+    /// The generation a line is of; -1: it is no line of such a log.
+    int64_t generation_of(std::string_view line) const;
     /// Bytes to keep of what the file holds.
     uint64_t kept(int64_t generation) const;
     bool cut() const;
