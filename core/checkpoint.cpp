@@ -2,6 +2,7 @@
 // The directory of a run, as users hold it.
 #include "core/checkpoint_file.h"
 #include "core/run_directory.h"
+#include "core/trouble.h"
 
 #include <new>
 
@@ -27,7 +28,7 @@ void check_options(const CheckpointOptions& options) {
 
 void tell(Report& report, const char* trouble) noexcept {
     try {
-        report.trouble += (report.trouble.empty() ? "" : "; ") + std::string(trouble);
+        detail::add_trouble(report, trouble);
     } catch (const std::bad_alloc&) {
         report.trouble = "no memory left";  // short enough to need none
     }

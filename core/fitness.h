@@ -19,6 +19,12 @@ constexpr bool is_no_result_bits(float f) {
     return (std::bit_cast<uint32_t>(f) & 0x7FFFFFFFu) == kNoResult;
 }
 
+/// What a deviation from the mean is multiplied by: one over the standard deviation, if that is
+/// large enough to divide by.
+constexpr double scale_of(double std) {
+    return std > 1e-8 ? 1.0 / std : 1.0;
+}
+
 /// The fitness (P) as shaping sees it.
 struct SeenFitness {
     const float* fitness;

@@ -2,6 +2,7 @@
 #include "core/fixed_order.h"
 #include "core/power.h"
 #include "cpu/kernels.h"
+#include "cpu/lanes.h"
 #include "cpu/memory.h"
 #include "cpu/threads.h"
 
@@ -33,21 +34,6 @@ bool all_finite(const float* x, int64_t n) {
         if (p != 0.0f) return false;
     }
     return true;
-}
-
-/// Sum of f(i) in double, in the order of core/fixed_order.h.
-template <class F>
-double sum_of(int64_t first, int64_t last, F f) {
-    double lane[kFitnessLanes] = {};
-    int64_t i = first;
-    for (; i + kFitnessLanes <= last; i += kFitnessLanes) {
-        for (int l = 0; l < kFitnessLanes; ++l) lane[l] += f(i + l);
-    }
-    for (int l = 0; i < last; ++i, ++l) lane[l] += f(i);
-    for (int half = kFitnessLanes / 2; half > 0; half /= 2) {
-        for (int l = 0; l < half; ++l) lane[l] += lane[l + half];
-    }
-    return lane[0];
 }
 
 /// Adam; with decay after θ ·= 1 − lr·λ.

@@ -2,6 +2,7 @@
 #include "core/fitness.h"
 #include "core/fixed_order.h"
 #include "cpu/kernels.h"
+#include "cpu/lanes.h"
 #include "cpu/memory.h"
 
 #include <algorithm>
@@ -11,24 +12,9 @@ namespace eggroll::EGGROLL_CPU_NS {
 
 namespace {
 
-/// Sum of f(p) in double over all members, in the order of core/fixed_order.h.
-template <int kLanes = kFitnessLanes, class F>
-double sum_of(int64_t n, F f) {
-    double lane[kLanes] = {};
-    for (int64_t p = 0; p < n; ++p) lane[p % kLanes] += f(p);
-    for (int half = kLanes / 2; half > 0; half /= 2) {
-        for (int l = 0; l < half; ++l) lane[l] += lane[l + half];
-    }
-    return lane[0];
-}
-
 /// √(squares/(count−1)), 0 for fewer than two.
 double deviation(double squares, int64_t count) {
     return count > 1 ? std::sqrt(squares / static_cast<double>(count - 1)) : 0.0;
-}
-
-double scale_of(double std) {
-    return std > 1e-8 ? 1.0 / std : 1.0;
 }
 
 /// Statistics of the finite members.
@@ -57,9 +43,10 @@ FitnessStats statistics(const float* fitness, int64_t n) {
     const auto finite = [&](int64_t p, double value) {
         return is_finite_fitness(fitness[p]) ? value : 0.0;
     };
-    stats.mean = sum_of(n, [&](int64_t p) { return finite(p, static_cast<double>(fitness[p])); }) /
-                 static_cast<double>(count);
-    const double squares = sum_of(n, [&](int64_t p) {
+    stats.mean =
+        sum_of(0, n, [&](int64_t p) { return finite(p, static_cast<double>(fitness[p])); }) /
+        static_cast<double>(count);
+    const double squares = sum_of(0, n, [&](int64_t p) {
         const double d = static_cast<double>(fitness[p]) - stats.mean;
         return finite(p, d * d);
     });
@@ -86,7 +73,7 @@ template <class Counts>
 void moments(const SeenFitness& seen, Counts counts, int64_t first, int64_t n, int64_t used,
              double& mean, double& std) {
     const auto sum = [&](auto f) {
-        return sum_of(n, [&](int64_t p) { return p >= first && counts(p) ? f(p) : 0.0; });
+        return sum_of(0, n, [&](int64_t p) { return p >= first && counts(p) ? f(p) : 0.0; });
     };
     mean = sum([&](int64_t p) { return seen.value(p); }) / static_cast<double>(used);
     const auto square = [&](int64_t p) { return (seen.value(p) - mean) * (seen.value(p) - mean); };
@@ -160,7 +147,7 @@ void shape_groups(const ShapingArgs& args, const SeenFitness& seen, Counts count
     Group* of = memory.data();
     for (int64_t g = 0; g < groups; ++g) {
         const auto sum = [&](auto f) {
-            return sum_of<kGroupLanes>(size, [&](int64_t i) {
+            return sum_of<kGroupLanes>(0, size, [&](int64_t i) {
                 const int64_t p = g * size + i;
                 return counts(p) ? f(p) : 0.0;
             });
@@ -173,7 +160,7 @@ void shape_groups(const ShapingArgs& args, const SeenFitness& seen, Counts count
         of[g] = {mean, squares, count, scale_of(deviation(squares, count))};
     }
     if (args.spread == Spread::global) {
-        const double squares = sum_of(groups, [&](int64_t g) { return of[g].squares; });
+        const double squares = sum_of(0, groups, [&](int64_t g) { return of[g].squares; });
         const double scale = scale_of(deviation(squares, args.stats->used));
         for (int64_t g = 0; g < groups; ++g) of[g].scale = scale;
     }

@@ -20,10 +20,6 @@ __device__ double deviation(double squares, double count) {
     return count > 1.0 ? ::sqrt(squares / (count - 1.0)) : 0.0;
 }
 
-__device__ double scale_of(double std) {
-    return std > 1e-8 ? 1.0 / std : 1.0;
-}
-
 /// The weight of stream j from f̂ = shaped(p) of the members that count.
 template <class F>
 __device__ void write_weight(const ShapingArgs& a, const SeenFitness& seen, int64_t used, int64_t j,

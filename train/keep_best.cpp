@@ -5,7 +5,7 @@
 
 #include "core/named_tensors.h"
 #include "core/text.h"
-#include "train/trouble.h"
+#include "core/trouble.h"
 
 #include <charconv>
 #include <cmath>

@@ -5,7 +5,7 @@
 
 #include "core/file.h"
 #include "core/text.h"
-#include "train/trouble.h"
+#include "core/trouble.h"
 
 #include <algorithm>
 #include <cerrno>
