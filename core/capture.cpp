@@ -3,8 +3,6 @@
 // generation to generation in the backend's memory, which `ask` writes before each replay.
 #include "core/strategy.h"
 
-#include <eggroll/system.h>
-
 #include <algorithm>
 
 namespace eggroll {
@@ -34,7 +32,7 @@ std::shared_ptr<Capture> Strategy::capture(const Tensor& x, const Objective& obj
     const std::shared_ptr<Generation> model_of = make_generation();
     made->backend = &backend_at("capture", *model_of, x);
     if (made->backend->record != nullptr) {
-        make_lazy_parts(*model_of, *made);
+        warm_up(*model_of, *made);
         struct Body {
             Strategy& strategy;
             const Generation& generation;
@@ -61,11 +59,7 @@ std::shared_ptr<Capture> Strategy::capture(const Tensor& x, const Objective& obj
     return made;
 }
 
-void Strategy::make_lazy_parts(const Generation& generation, const Capture& capture) {
-    // Values by name have parts that are made on the host when they are first read.
-    const bool by_names = dynamic_cast<const System*>(&model) != nullptr ||
-                          dynamic_cast<const ParameterBundle*>(&model) != nullptr;
-    if (!by_names) return;
+void Strategy::warm_up(const Generation& generation, const Capture& capture) {
     TensorAccess::backend(run_).begin(generation.backend_run(), next_block(), known_);
     (void)fitness(generation, capture.x, capture.objective);
 }

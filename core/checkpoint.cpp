@@ -4,6 +4,7 @@
 #include "core/run_directory.h"
 #include "core/trouble.h"
 
+#include <algorithm>
 #include <new>
 
 namespace eggroll {
@@ -24,6 +25,22 @@ void check_options(const CheckpointOptions& options) {
     if (options.keep < 1) {
         throw Error("[Checkpoint] keep must be at least 1 but is " + std::to_string(options.keep));
     }
+}
+
+/// Throws Error when the directory is of another run than the strategy's.
+void require_run_of(const detail::RunDirectory& here, const detail::Strategy& strategy) {
+    std::string held;
+    if (here.unclaimed) {
+        held = "a run of " + std::to_string(*here.unclaimed) + " generations";
+    } else if (const auto& owners = here.owners;
+               !owners.empty() && std::ranges::find(owners, strategy.identity) == owners.end()) {
+        held = "the run of another strategy";
+    } else {
+        return;
+    }
+    fail_at(kCaller, here.path(),
+            "holds " + held + ": resume it, or name another directory for the one that is at " +
+                std::to_string(strategy.completed));
 }
 
 void tell(Report& report, const char* trouble) noexcept {
@@ -65,6 +82,8 @@ std::optional<CheckpointInfo> Checkpoint::resume(Eggroll& es, ResumeOptions how)
     const std::vector<int64_t> generations = held().generations();
     std::vector<std::string> passed_over;
     for (const int64_t generation : generations) {
+        // All memory is had before anything changes.
+        held().owners.reserve(held().owners.size() + 1);
         std::optional<CheckpointFile> file;
         try {
             file.emplace(kCaller, held().checkpoint(generation));
@@ -72,10 +91,9 @@ std::optional<CheckpointInfo> Checkpoint::resume(Eggroll& es, ResumeOptions how)
             passed_over.emplace_back(error.what());
             continue;
         }
-        std::optional<CheckpointInfo> info = file->info();
-        info->warnings.insert(info->warnings.begin(), passed_over.begin(), passed_over.end());
-        file->restore(strategy, how);
-        held().unclaimed = false;
+        CheckpointInfo info = file->restore(strategy, how, std::move(passed_over));
+        held().unclaimed.reset();
+        held().owners.push_back(strategy.identity);
         return info;
     }
     if (!generations.empty()) {
@@ -93,22 +111,19 @@ bool Checkpoint::is_due(const Eggroll& es) const {
 void Checkpoint::save(const Eggroll& es, const Notes& notes) {
     detail::Strategy& strategy = CheckpointAccess::strategy(es);
     strategy.settle(kCaller);
-    const detail::RunDirectory& here = held();
-    if (here.unclaimed) {
-        fail_at(kCaller, here.path(),
-                "holds a run of " + std::to_string(here.generations().front()) +
-                    " generations: resume it, or name another directory for the one that is at " +
-                    std::to_string(strategy.completed));
-    }
+    detail::RunDirectory& here = held();
+    require_run_of(here, strategy);
+    if (here.owners.empty()) here.owners.push_back(strategy.identity);
     detail::write_checkpoint(kCaller, here.checkpoint(strategy.completed), strategy, notes,
                              detail::kCheckpointPrefix);
     here.remove_old(strategy.completed, options_.keep);
 }
 
 void Checkpoint::save_if_due(const Eggroll& es, Report& report, const Notes& notes) {
-    if (held().unclaimed) save(es, notes);  // says why not
+    detail::Strategy& strategy = CheckpointAccess::strategy(es);
+    require_run_of(held(), strategy);
     if (!is_due(es)) return;
-    CheckpointAccess::strategy(es).settle(kCaller);
+    strategy.settle(kCaller);
     try {
         save(es, notes);
     } catch (const std::bad_alloc&) {

@@ -44,6 +44,11 @@ std::map<std::string, std::string> part_of(const Metadata& metadata, std::string
     return part;
 }
 
+/// "cuda" of "cuda:0".
+std::string_view kind_of(std::string_view device) {
+    return device.substr(0, device.find(':'));
+}
+
 std::string where_of(const TableEntry& entry, int state) {
     return "optimizer/" + std::to_string(state) + "/" + entry.parameter.name;
 }
@@ -103,6 +108,8 @@ void CheckpointFile::read_info() {
     format_ = format->second;
     const auto library = metadata.find("library");
     if (library != metadata.end()) info_.library = library->second;
+    const auto device = metadata.find("device");
+    if (device != metadata.end()) info_.device = device->second;
     if (format_ != kFormat) return;
     if (info_.library != EGGROLL_VERSION) {
         info_.warnings.push_back(
@@ -161,9 +168,18 @@ void CheckpointFile::require_same(const Strategy& strategy, ResumeOptions how) c
     file_.fail(text);
 }
 
-void CheckpointFile::restore(Strategy& strategy, ResumeOptions how) const {
+CheckpointInfo CheckpointFile::restore(Strategy& strategy, ResumeOptions how,
+                                       std::vector<std::string> warnings) const {
     require_format();
     require_same(strategy, how);
+    CheckpointInfo info = info_;
+    info.warnings.insert(info.warnings.begin(), warnings.begin(), warnings.end());
+    const Device here = strategy.device();
+    if (!info.device.empty() && kind_of(info.device) != kind_of(here.name())) {
+        info.warnings.push_back("\"" + info.path.string() + "\" was written on " + info.device +
+                                " and the parameters are on " + here.name() +
+                                " now: what follows may differ in its last bits");
+    }
     std::vector<NamedTensor> own = strategy.tensors();
     std::vector<Tensor> values = file_.read(own);
     // All memory is had before the first value changes.
@@ -178,6 +194,7 @@ void CheckpointFile::restore(Strategy& strategy, ResumeOptions how) const {
         milestone.sigma = strategy.sigma;
     }
     strategy.go_on_from(milestone);
+    return info;
 }
 
 void write_checkpoint(const char* caller, const std::filesystem::path& path,
@@ -185,6 +202,7 @@ void write_checkpoint(const char* caller, const std::filesystem::path& path,
     const Milestone at = strategy.milestone();
     Metadata metadata = {{kFormatKey, kFormat},
                          {"library", EGGROLL_VERSION},
+                         {"device", strategy.device().name()},
                          {"generation", std::to_string(at.generation)},
                          {"updates", std::to_string(at.updates)},
                          {"lr", number(at.lr)},
@@ -212,10 +230,7 @@ void save_checkpoint(const std::filesystem::path& path, const Eggroll& es, const
 CheckpointInfo load_checkpoint(const std::filesystem::path& path, Eggroll& es, ResumeOptions how) {
     detail::Strategy& strategy = CheckpointAccess::strategy(es);
     strategy.settle("load_checkpoint");
-    const CheckpointFile file("load_checkpoint", path);
-    CheckpointInfo info = file.info();
-    file.restore(strategy, how);
-    return info;
+    return CheckpointFile("load_checkpoint", path).restore(strategy, how);
 }
 
 CheckpointInfo read_checkpoint_info(const std::filesystem::path& path) {

@@ -22,9 +22,11 @@ public:
     CheckpointFile(const char* caller, std::span<const std::byte> memory);
 
     const CheckpointInfo& info() const { return info_; }
-    /// Puts the strategy, which has no generation open, where the run was. Throws Error, and has
-    /// changed nothing, when the run was another.
-    void restore(Strategy& strategy, ResumeOptions how) const;
+    /// Puts the strategy, which has no generation open, where the run was, and returns what there
+    /// is to say of it, after these warnings. Throws Error, and has changed nothing, when the run
+    /// was another.
+    CheckpointInfo restore(Strategy& strategy, ResumeOptions how,
+                           std::vector<std::string> warnings = {}) const;
     /// Throws Error when it is written in another format than this library reads.
     void require_format() const;
 

@@ -50,6 +50,7 @@ auto retry(Call call) {
 /// The file a save to `path` must replace: where symbolic links lead. Devices and pipes are
 /// refused, because renaming over them would destroy them.
 fs::path resolve_target(const char* caller, const fs::path& path) {
+    if (path.empty()) fail_at(caller, path, "names no file");
     std::error_code error;
     const fs::file_status status = fs::status(path, error);
     switch (status.type()) {
@@ -202,7 +203,7 @@ bool sync_directory(const fs::path& directory) {
     const int descriptor = retry([&] {
         return file_calls().open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
     });
-    if (descriptor < 0) return true;
+    if (descriptor < 0) return errno == EACCES || errno == EPERM;
     const int error = retry([&] { return file_calls().fsync(descriptor); }) < 0 ? errno : 0;
     file_calls().close(descriptor);
     return error != EIO && error != ENOSPC && error != EDQUOT;

@@ -90,7 +90,9 @@ RunDirectory::RunDirectory(const fs::path& directory) {
     lock();
     try {
         sweep();
-        unclaimed = !generations().empty();
+        if (const std::vector<int64_t> found = generations(); !found.empty()) {
+            unclaimed = found.front();
+        }
     } catch (...) {
         file_calls().close(lock_);
         throw;

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <memory>
+#include <optional>
 #include <vector>
 
 namespace eggroll::detail {
@@ -28,8 +30,10 @@ public:
     /// tried again the next time.
     void remove_old(int64_t newest, int keep) const;
 
-    /// It holds checkpoints of a run that nobody resumed.
-    bool unclaimed = false;
+    /// Generations of the run it holds that nobody resumed; empty: there is none.
+    std::optional<int64_t> unclaimed;
+    /// Strategy::identity of those whose run it is: who saved into it first, and who resumed it.
+    std::vector<std::shared_ptr<const void>> owners;
 
 private:
     void make() const;

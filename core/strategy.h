@@ -101,6 +101,8 @@ public:
     /// All tensors that a run is: parameters, and the optimizer's state.
     std::vector<NamedTensor> tensors() const;
     void go_on_from(const Milestone& milestone) noexcept;
+    /// Where the parameters are; throws Error unless all are in one place.
+    Device device() const;
     const Optimizer& optimizer() const { return *optimizer_; }
 
     void set_lr(float value);
@@ -113,6 +115,8 @@ public:
     const Shaping shaping;  // the one chosen, or the default
     float lr, sigma;        // base values, times their schedules
     int64_t completed = 0;  // generations
+    /// Tells this strategy from every other, also once it is gone.
+    const std::shared_ptr<const void> identity = std::make_shared<char>();
     ParameterTable table;
     NamedValues by_name;
 
@@ -145,7 +149,9 @@ private:
     std::shared_ptr<Generation> make_generation();
     /// What the next generation is like.
     GenerationBlock next_block() const;
-    void make_lazy_parts(const Generation& generation, const Capture& capture);
+    /// Evaluates once what is about to be recorded: models may make things on the host when they
+    /// are first called.
+    void warm_up(const Generation& generation, const Capture& capture);
     /// Shaping, ascent direction and optimizer; the parameters change if all of it is finite.
     void submit(const Generation& open, const Tensor& fitness);
     /// What a generation needs the host for, in words for a message; empty: nothing.
@@ -172,8 +178,6 @@ private:
     /// Largest extent of the activations the parameters suggest.
     int64_t widest() const;
 
-    /// Where the parameters are; throws Error unless all are in one place.
-    Device device() const;
     /// Of the device a generation was asked for on; throws Error unless x is there too.
     const Backend& backend_at(const char* caller, const Generation& generation,
                               const Tensor& x) const;

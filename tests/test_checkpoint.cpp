@@ -287,9 +287,13 @@ TEST_CASE("checkpoint: where it was saved and where it is loaded may differ") {
     Run first;
     first.step_to(3);
     save_checkpoint(directory / "run", first.es);
+    CHECK(load_checkpoint(directory / "run", first.es).warnings.empty());
     Run second;
     second.model.to(Device::cpu());
-    load_checkpoint(directory / "run", second.es);
+    CHECK(load_checkpoint(directory / "run", second.es).warnings ==
+          std::vector<std::string>{"\"" + (directory / "run").string() +
+                                   "\" was written on cuda:0 and the parameters are on cpu now: "
+                                   "what follows may differ in its last bits"});
     CHECK(bits(second.model) == bits(first.model));
     second.model.to(test_device());
     first.step_to(5);
@@ -509,6 +513,9 @@ TEST_CASE("checkpoint: files that are none, or of another time [host]") {
           "[read_checkpoint_info] \"" + path.string() + "\": is not a checkpoint");
     CHECK(contains(error_of([&] { load_checkpoint(directory / "none", run.es); }),
                    "No such file or directory"));
+    write_bytes(directory / "text", "{\"a\": [1, 2, 3], \"b\": 4}");
+    CHECK(contains(error_of([&] { load_checkpoint(directory / "text", run.es); }),
+                   "is no safetensors file: its header would be "));
 
     run.step_to(1);
     save_checkpoint(path, run.es);
@@ -634,6 +641,27 @@ TEST_CASE("checkpoint: a run that was not resumed is not written over [host]") {
     CHECK(held.resume(run.es));
     held.save(run.es);
     CHECK(std::filesystem::file_size(directory / ("run/" + name_of_checkpoint(3))) > 0);
+}
+
+TEST_CASE("checkpoint: a directory takes only strategies of its run [host]") {
+    const TempDirectory directory("checkpoint-owner");
+    Checkpoint held(directory / "run");
+    Run run, other;
+    run.step_to(3);
+    held.save(run.es);
+    other.step_to(5);
+    const std::string said = "[Checkpoint] \"" + (directory / "run").string() +
+                             "\": holds the run of another strategy: resume it, or name another "
+                             "directory for the one that is at 5";
+    Report report;
+    CHECK(error_of([&] { held.save(other.es); }) == said);
+    CHECK(error_of([&] { held.save_if_due(other.es, report); }) == said);
+    const Eggroll moved = std::move(run.es);  // the same strategy
+    held.save(moved);
+    // Whoever resumes it has the same run.
+    CHECK(held.resume(other.es)->generation == 3);
+    held.save(other.es);
+    held.save(moved);
 }
 
 TEST_CASE("checkpoint: a directory is one process's [host]") {

@@ -27,6 +27,7 @@ using Notes = std::map<std::string, std::string>;
 struct CheckpointInfo {
     std::filesystem::path path;
     std::string library;      // the version that wrote it, "0.1.0"
+    std::string device;       // where the parameters were, "cpu", "cuda:0"
     int64_t generation = 0;   // completed
     int64_t updates = 0;      // of them those that changed the parameters
     float lr = 0, sigma = 0;  // the base values that schedules multiply
@@ -34,7 +35,7 @@ struct CheckpointInfo {
     std::map<std::string, std::string> run;
     Notes notes;
     /// What went otherwise than it should without being a reason to stop: newer checkpoints that
-    /// are damaged, another version of the library.
+    /// are damaged, another version of the library, another kind of device than the strategy's.
     std::vector<std::string> warnings;
 };
 
@@ -92,7 +93,8 @@ public:
     std::optional<CheckpointInfo> resume(Eggroll& es, ResumeOptions how = {});
 
     /// Writes a checkpoint of this generation and removes those that are too many. Throws Error as
-    /// save_checkpoint does, and when the directory holds a run that was not resumed.
+    /// save_checkpoint does, and when the directory holds a run that was not resumed, or `es` is
+    /// neither the first that saved here nor one that resumed.
     void save(const Eggroll& es, const Notes& notes = {});
     /// The same if the number of generations completed is a multiple of `every`, but when the file
     /// cannot be written `report.trouble` says why, and the run may go on: older checkpoints are
