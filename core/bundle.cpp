@@ -2,6 +2,7 @@
 #include <eggroll/bundle.h>
 
 #include "core/named_values.h"
+#include "core/storage.h"
 #include "core/text.h"
 
 #include <algorithm>
@@ -65,10 +66,15 @@ ParameterBundle::~ParameterBundle() = default;
 ParameterBundle::ParameterBundle(ParameterBundle&&) noexcept = default;
 ParameterBundle& ParameterBundle::operator=(ParameterBundle&&) noexcept = default;
 
+detail::NamedValues& ParameterBundle::values() const {
+    if (!values_) throw Error("[ParameterBundle] this one was moved from");
+    return *values_;
+}
+
 void ParameterBundle::add(const std::string& name, const Shape& shape, NoiseShape noise,
                           Initializer init, const EntryOptions& options) {
     check(name, shape, noise.is_matrix(), options);
-    if (values_->contains(name)) refuse(name, "is there already");
+    if (values().contains(name)) refuse(name, "is there already");
     Parameter parameter{name, Tensor::zeros(shape), noise, std::move(init)};
     parameter.rank = options.rank;
     parameter.sigma_scale = options.sigma_scale;
@@ -76,11 +82,16 @@ void ParameterBundle::add(const std::string& name, const Shape& shape, NoiseShap
     parameter.min = options.min;
     parameter.max = options.max;
     register_parameter(parameter);
-    values_->add(std::move(parameter));
+    values().add(std::move(parameter));
 }
 
 void ParameterBundle::add(const std::string& name, const Tensor& first, NoiseShape noise,
                           const EntryOptions& options) {
+    check(name, first.shape(), noise.is_matrix(), options);
+    if (first.dtype() != Dtype::f32) {
+        refuse(name, "starts as " + to_string(first.shape()) + " of " +
+                         detail::name_of(first.dtype()) + ", but parameters are float32");
+    }
     const Tensor values = first.to(Device::cpu()).clone();
     for (const float x : static_cast<const Tensor&>(values).data()) {
         if (!(x >= options.min && x <= options.max) || !std::isfinite(x)) {
@@ -121,7 +132,7 @@ void ParameterBundle::scalar(const std::string& name, float first, const EntryOp
 }
 
 Tensor ParameterBundle::value(const std::string& name, const View& view) const {
-    return values_->value("ParameterBundle::value", name, view);
+    return values().value("ParameterBundle::value", name, view);
 }
 
 float ParameterBundle::number(const std::string& name) const {
@@ -129,7 +140,7 @@ float ParameterBundle::number(const std::string& name) const {
 }
 
 Tensor ParameterBundle::parameter(const std::string& name) const {
-    return values_->find("ParameterBundle::parameter", name).value;
+    return values().find("ParameterBundle::parameter", name).value;
 }
 
 Tensor ParameterBundle::forward(const Tensor&, const View&) const {

@@ -151,7 +151,7 @@ void TensorFile::read_header() {
     file_.read_at(0, std::as_writable_bytes(std::span(&length, 1)));
     const uint64_t rest = file_.size() - kLengthBytes;
     if (length > kMaxHeaderBytes) {
-        fail("its header would be " + std::to_string(length) +
+        fail("is no safetensors file: its header would be " + std::to_string(length) +
              " bytes long, above the format's limit of " + std::to_string(kMaxHeaderBytes));
     }
     if (length > rest) {

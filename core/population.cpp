@@ -50,6 +50,9 @@ private:
 
 /// What a model returned for a range of members, marked even if no perturbed parameter was met.
 Tensor as_members(const Tensor& y, int64_t count) {
+    if (TensorAccess::storage(y) == nullptr) {
+        throw Error("[forward] the model returned a tensor without values");
+    }
     if (!y.is_per_member()) return per_member(Tensor::zeros({count}, y.device())) + y;
     if (y.members() != count) {
         throw Error("[forward] the model returned " + to_string(y.shape()) + " for " +
@@ -173,6 +176,11 @@ Tensor Strategy::fitness(const Generation& generation, const Tensor& x,
                            generation.run.device());
     evaluate(generation, model, x, [&](int64_t first, const Tensor& y) {
         const Tensor f = objective.evaluate(y, first);
+        if (times > 1 && f.size() == y.members()) {
+            throw Error("[step] objective \"" + objective.name() +
+                        "\" returned one fitness a member but Options::evaluations is " +
+                        std::to_string(times));
+        }
         if (f.size() != y.members() * times) {
             throw Error("[step] objective \"" + objective.name() + "\" returned " +
                         to_string(f.shape()) + " for " + std::to_string(y.members()) + " members" +

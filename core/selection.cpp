@@ -101,9 +101,29 @@ void check_parameter(const Parameter& parameter) {
     }
 }
 
+/// What a rule matches.
+struct RuleUse {
+    bool any = false, matrix = false;
+};
+
+/// Throws Error for a rule that does nothing.
+void check_use(const ParameterRule& rule, const RuleUse& use,
+               const std::vector<TableEntry>& entries) {
+    const std::string name = "[Options] rules[\"" + rule.pattern + "\"]";
+    if (!use.any) {
+        std::string names;
+        for (const TableEntry& entry : entries) names += " \"" + entry.parameter.name + "\"";
+        throw Error(name + " matches none of the parameters" + names);
+    }
+    if (use.matrix || (!rule.rank && !rule.noise)) return;
+    const std::string option =
+        rule.rank ? ".rank is " + std::to_string(*rule.rank) : ".noise is " + rule.noise->name();
+    throw Error(name + option + " but none of the parameters it matches is a matrix");
+}
+
 /// How a parameter is perturbed: as it says itself, then by the rules, then by the filter.
 TableEntry entry_for(Parameter parameter, uint32_t index, const Options& options,
-                     std::vector<bool>& used) {
+                     std::vector<RuleUse>& uses) {
     check_parameter(parameter);
     const NoiseShape& noise = parameter.noise;
     int rank = parameter.rank > 0 ? parameter.rank : options.rank;
@@ -115,7 +135,8 @@ TableEntry entry_for(Parameter parameter, uint32_t index, const Options& options
     for (size_t i = 0; i < options.rules.size(); ++i) {
         const ParameterRule& rule = options.rules[i];
         if (!matches(rule.pattern, parameter.name)) continue;
-        used[i] = true;
+        uses[i].any = true;
+        uses[i].matrix = uses[i].matrix || noise.is_matrix();
         rank = rule.rank.value_or(rank);
         law = rule.noise.value_or(law);
         frozen = rule.frozen.value_or(frozen);
@@ -143,19 +164,13 @@ TableEntry entry_for(Parameter parameter, uint32_t index, const Options& options
 
 ParameterTable select_parameters(const nn::Module& model, const Options& options) {
     std::vector<TableEntry> entries;
-    std::vector<bool> used(options.rules.size());
+    std::vector<RuleUse> uses(options.rules.size());
     for (Parameter& parameter : model.parameters()) {
         const auto index = static_cast<uint32_t>(entries.size());
-        entries.push_back(entry_for(std::move(parameter), index, options, used));
+        entries.push_back(entry_for(std::move(parameter), index, options, uses));
     }
     if (entries.empty()) throw Error("[Eggroll] the model has no parameters");
-    for (size_t i = 0; i < used.size(); ++i) {
-        if (used[i]) continue;
-        std::string names;
-        for (const TableEntry& entry : entries) names += " \"" + entry.parameter.name + "\"";
-        throw Error("[Options] rules[\"" + options.rules[i].pattern +
-                    "\"] matches none of the parameters" + names);
-    }
+    for (size_t i = 0; i < uses.size(); ++i) check_use(options.rules[i], uses[i], entries);
     if (std::none_of(entries.begin(), entries.end(),
                      [](const TableEntry& entry) { return entry.perturbed; })) {
         throw Error(

@@ -17,7 +17,13 @@ System::~System() = default;
 System::System(System&&) noexcept = default;
 System& System::operator=(System&&) noexcept = default;
 
+detail::NamedValues& System::values() const {
+    if (!values_) throw Error("[System] this one was moved from");
+    return *values_;
+}
+
 void System::add(const std::string& name, nn::Module& part) {
+    (void)values();
     if (name.empty() || name.find('.') != std::string::npos) {
         throw Error("[System::add] a part is called " + in_quotes(name) +
                     ", but a name is not empty and has no dot in it");
@@ -34,7 +40,7 @@ void System::add(const std::string& name, nn::Module& part) {
     register_module(name, part);
     parts_.emplace_back(name, &part);
     for (Parameter& parameter : parameters()) {
-        if (!values_->contains(parameter.name)) values_->add(std::move(parameter));
+        if (!values().contains(parameter.name)) values().add(std::move(parameter));
     }
 }
 
@@ -53,7 +59,7 @@ Tensor System::call(const std::string& name, const Tensor& x, const View& v) con
 }
 
 Tensor System::value(const std::string& name, const View& v) const {
-    return values_->value("System::value", name, v);
+    return values().value("System::value", name, v);
 }
 
 float System::number(const std::string& name) const {

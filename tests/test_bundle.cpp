@@ -332,6 +332,8 @@ TEST_CASE("bundle: entries that make no sense are refused and nothing is added [
     refused("\"gain\" is there already", [&] { bundle.matrix("gain", {2, 2}); });
     refused("needs a name", [&] { bundle.scalar("", 2.0f); });
     refused("3..2", [&] { bundle.scalar("x", 2.5f, {.min = 3, .max = 2}); });
+    refused("5..-5", [&] { bundle.scalar("x", 0, {.min = 5, .max = -5}); });
+    refused("int32", [&] { bundle.vector("x", Tensor::from_ints({2}, {1, 2})); });
     refused("nan..2", [&] { bundle.scalar("x", 0, {.min = std::nanf(""), .max = 2}); });
     refused("nan", [&] { bundle.scalar("x", std::nanf("")); });
     refused("inf", [&] { bundle.scalar("x", kInfinity); });
@@ -492,6 +494,28 @@ TEST_CASE("capture: a system that reads a matrix by its name") {
         captured.step();
     }
     CHECK(bits(a.system) == bits(b.system));
+}
+
+TEST_CASE("system: what was moved from, and a Forward that computes nothing, say so [host]") {
+    ParameterBundle bundle, other;
+    bundle.scalar("a", 1.0f);
+    other.vector("v", 2);
+    ParameterBundle taken = std::move(bundle);
+    CHECK(taken.number("a") == 1.0f);
+    const std::string gone = "[ParameterBundle] this one was moved from";
+    CHECK(error_of([&] { (void)bundle.number("a"); }) == gone);
+    CHECK(error_of([&] { (void)bundle.parameter("a"); }) == gone);
+    CHECK(error_of([&] { bundle.scalar("b", 1.0f); }) == gone);
+
+    System system([](const System&, const Tensor&, const View&) { return Tensor(); });
+    system.add("taken", taken);
+    System kept = std::move(system);
+    CHECK(error_of([&] { (void)system.value("taken.a"); }) == "[System] this one was moved from");
+    CHECK(error_of([&] { system.add("other", other); }) == "[System] this one was moved from");
+    Eggroll es(kept, {.pop_size = 4});
+    CHECK(error_of([&] {
+              es.step(zeros({1, 1}), loss::mse(zeros({1, 1})));
+          }) == "[forward] the model returned a tensor without values");
 }
 
 TEST_CASE("system: a parameter that two parts share is one") {

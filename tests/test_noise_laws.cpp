@@ -335,6 +335,12 @@ TEST_CASE("rules: what they refuse [host]") {
     refused({.pattern = "*", .noise = noise::baseline()},
             "[Options] rules[\"*\"].noise must be a law of one parameter, without a baseline but "
             "is baseline(low_rank)");
+    refused({.pattern = "*.bias", .rank = 2},
+            "[Options] rules[\"*.bias\"].rank is 2 but none of the parameters it matches is a "
+            "matrix");
+    refused({.pattern = "0.bias", .noise = noise::sign()},
+            "[Options] rules[\"0.bias\"].noise is sign but none of the parameters it matches is a "
+            "matrix");
     CHECK_THROWS_WITH_AS(Eggroll(model, {.rules = {{.pattern = "*", .frozen = true}}}),
                          "[Eggroll] no parameter is selected: param_filter, rules, "
                          "freeze_vectors or frozen entries leave out all 4",

@@ -196,6 +196,7 @@ TEST_CASE("npy: what cannot be saved leaves the old file [host]") {
     refused(Tensor::from({2}, {1, std::numeric_limits<float>::quiet_NaN()}),
             "element 1 is nan; only finite values are saved and loaded");
     refused(Tensor::zeros(Shape(65, 1)), "a tensor of 65 axes is given; NumPy has at most 64");
+    CHECK_THROWS_WITH_AS(save_npy("", Tensor::zeros({1})), "[save_npy] \"\": names no file", Error);
     CHECK_THROWS_WITH_AS(save_npy(directory / "none/a.npy", Tensor()),
                          doctest::Contains("[save_npy]"), Error);
     CHECK_THROWS_WITH_AS(load_npy(directory / "none"),

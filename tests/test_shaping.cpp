@@ -687,7 +687,7 @@ TEST_CASE("evaluations: an objective gives as many values") {
     Run run({.pop_size = 8, .evaluations = 2}), one({.pop_size = 8});
     CHECK(run.es.ask().evaluate(x, twice).size() == 16);
     run.tell(random_fitness(16));
-    check_refused([&] { run.es.step(x, loss::mse(target)); }, {"members", "2 times"});
+    check_refused([&] { run.es.step(x, loss::mse(target)); }, {"one fitness a member", "is 2"});
     CHECK(run.es.generation() == 1);
     Run fresh({.pop_size = 8, .evaluations = 2});
     const Report got = fresh.es.step(x, twice), want = one.es.step(x, loss::mse(target));

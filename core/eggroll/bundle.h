@@ -72,6 +72,8 @@ private:
     void add(const std::string& name, const Tensor& first, NoiseShape noise,
              const EntryOptions& options);
 
+    detail::NamedValues& values() const;  // throws Error when moved from
+
     std::unique_ptr<detail::NamedValues> values_;
 };
 

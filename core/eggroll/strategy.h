@@ -57,7 +57,8 @@ struct Options {
     /// Matrices only: vectors are neither perturbed nor changed, whatever the rules say.
     bool freeze_vectors = false;
     /// For parameters by name; of several rules that match, the later wins. param_filter has the
-    /// last word. A rule that matches no parameter is refused.
+    /// last word. A rule that matches no parameter is refused, and one with a rank or noise that
+    /// matches no matrix.
     std::vector<ParameterRule> rules = {};
 
     /// From fitness to weights; empty: z_score, or centre without normalize_fitness, which no other

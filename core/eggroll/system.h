@@ -57,6 +57,8 @@ public:
     std::unique_ptr<nn::Module> clone() const override;
 
 private:
+    detail::NamedValues& values() const;  // throws Error when moved from
+
     Forward forward_;
     std::vector<std::pair<std::string, const nn::Module*>> parts_;
     std::vector<std::unique_ptr<nn::Module>> owned_;
