@@ -20,14 +20,17 @@ namespace eggroll::test {
 // --- Where the suite runs -----------------------------------------------------------------------
 
 /// EGGROLL_DEVICE=cuda has the tests of tensors, layers and strategies run on the GPU.
-inline Device test_device() {
+inline bool on_cuda() {
     const char* name = std::getenv("EGGROLL_DEVICE");
-    return name != nullptr && std::string(name) == "cuda" ? Device::cuda() : Device::cpu();
+    return name != nullptr && std::string(name) == "cuda";
+}
+inline Device test_device() {
+    return on_cuda() ? Device::cuda() : Device::cpu();
 }
 
 /// Whether the tests run where every kernel takes long, on a GPU that is emulated: sizes shrink.
 inline bool is_slow() {
-    return test_device() != Device::cpu();
+    return on_cuda();
 }
 
 // Tensors there.

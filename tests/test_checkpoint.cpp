@@ -281,8 +281,8 @@ TEST_CASE("checkpoint: saving waits for what was enqueued; a capture goes on aft
     CHECK(bits(second.model) == bits(whole.model));
 }
 
-TEST_CASE("checkpoint: where it was saved and where it is loaded may differ") {
-    if (test_device() == Device::cpu()) return;
+TEST_CASE("checkpoint: where it was saved and where it is loaded may differ" *
+          doctest::skip(!on_cuda())) {
     const TempDirectory directory("checkpoint-devices");
     Run first;
     first.step_to(3);

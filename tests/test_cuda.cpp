@@ -26,10 +26,6 @@ using detail::Backend;
 
 namespace {
 
-bool on_cuda() {
-    return test_device().kind() == Device::Kind::cuda;
-}
-
 /// What f(backend) returns is the same on both.
 template <class F>
 void check_same(F f) {
@@ -48,8 +44,7 @@ void check_same(F f) {
 
 }  // namespace
 
-TEST_CASE("cuda: noise has the CPU's bits") {
-    if (!on_cuda()) return;
+TEST_CASE("cuda: noise has the CPU's bits" * doctest::skip(!on_cuda())) {
     for (const NoiseStream& stream :
          {NoiseStream{}, NoiseStream{0x123456789abcdef0u, 3, 5, 7},
           NoiseStream{~uint64_t{0}, 0xffffffffu, 0xffffffffu, 0xfffffffeu}}) {
@@ -72,8 +67,7 @@ TEST_CASE("cuda: noise has the CPU's bits") {
     }
 }
 
-TEST_CASE("cuda: a hundred thousand normals have the CPU's bits") {
-    if (!on_cuda()) return;
+TEST_CASE("cuda: a hundred thousand normals have the CPU's bits" * doctest::skip(!on_cuda())) {
     for (const uint32_t pair : {0u, 1u, 77u, 1u << 31}) {
         check_same([&](const Backend& backend) {
             BackendArray<float> out(backend, 100000);
@@ -126,8 +120,7 @@ void check_update(const UpdateCase& of) {
 
 }  // namespace
 
-TEST_CASE("cuda: the update has the CPU's bits") {
-    if (!on_cuda()) return;
+TEST_CASE("cuda: the update has the CPU's bits" * doctest::skip(!on_cuda())) {
     std::vector<UpdateCase> cases;
     for (int rank = 1; rank <= 9; ++rank) cases.push_back({17, 33, rank, 70, true});
     for (const int rank : {1, 3, 40, 70}) {
@@ -146,13 +139,12 @@ TEST_CASE("cuda: the update has the CPU's bits") {
     for (const UpdateCase& of : cases) check_update(of);
 }
 
-TEST_CASE("cuda: the update of a matrix so large that panels follow each other [once]") {
-    if (!on_cuda()) return;
+TEST_CASE("cuda: the update of a matrix so large that panels follow each other [once]" *
+          doctest::skip(!on_cuda())) {
     check_update({2900, 2900, 1, 257, true});
 }
 
-TEST_CASE("cuda: the update has the CPU's bits under every law") {
-    if (!on_cuda()) return;
+TEST_CASE("cuda: the update has the CPU's bits under every law" * doctest::skip(!on_cuda())) {
     using detail::LawKind;
     const detail::Law signs{LawKind::sign}, full{LawKind::full_rank};
     for (const int rank : {1, 2, 3, 8, 33}) check_update({17, 33, rank, 70, true, signs, 0.5f});
@@ -167,8 +159,7 @@ TEST_CASE("cuda: the update has the CPU's bits under every law") {
     check_update({1, 1, 0, 3, true, {LawKind::sparse, 1}});
 }
 
-TEST_CASE("cuda: shaping has the CPU's bits") {
-    if (!on_cuda()) return;
+TEST_CASE("cuda: shaping has the CPU's bits" * doctest::skip(!on_cuda())) {
     constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
     constexpr float kInf = std::numeric_limits<float>::infinity();
     for (const int64_t n : {2, 3, 34, 255, 256, 257, 512, 5000}) {
@@ -213,8 +204,7 @@ TEST_CASE("cuda: shaping has the CPU's bits") {
     }
 }
 
-TEST_CASE("cuda: the optimizers have the CPU's bits") {
-    if (!on_cuda()) return;
+TEST_CASE("cuda: the optimizers have the CPU's bits" * doctest::skip(!on_cuda())) {
     constexpr size_t kN = 1000;
     std::vector<float> value(kN), g(kN), m(kN), v(kN);
     fill_normal({.seed = 1}, 0, value);
@@ -223,7 +213,8 @@ TEST_CASE("cuda: the optimizers have the CPU's bits") {
     fill_normal({.seed = 4}, 0, v);
     for (float& x : v) x *= x;
     for (const detail::Rule rule :
-         {detail::Rule::sgd, detail::Rule::momentum, detail::Rule::adam}) {
+         {detail::Rule::sgd, detail::Rule::momentum, detail::Rule::nesterov, detail::Rule::adam,
+          detail::Rule::adamw}) {
         CAPTURE(static_cast<int>(rule));
         check_same([&](const Backend& backend) {
             BackendArray<detail::GenerationBlock> block(
@@ -240,7 +231,8 @@ TEST_CASE("cuda: the optimizers have the CPU's bits") {
                               .n = kN,
                               .beta1 = 0.9f,
                               .beta2 = 0.999f,
-                              .eps = 1e-8f});
+                              .eps = 1e-8f,
+                              .weight_decay = 0.01f});
             std::vector<float> all = to.host();
             for (const auto& more : {first.host(), second.host()}) {
                 all.insert(all.end(), more.begin(), more.end());
@@ -250,8 +242,7 @@ TEST_CASE("cuda: the optimizers have the CPU's bits") {
     }
 }
 
-TEST_CASE("cuda: fifty generations follow the CPU's [once]") {
-    if (!on_cuda()) return;
+TEST_CASE("cuda: fifty generations follow the CPU's [once]" * doctest::skip(!on_cuda())) {
     const auto run = [](Device device) {
         Tensor x = Tensor::zeros({64, 10}), map = Tensor::zeros({10, 5});
         fill_normal({.seed = 1}, 0, x.data());
@@ -314,8 +305,8 @@ TEST_CASE("digest: passes, losses and training" * doctest::skip()) {
     }
 }
 
-TEST_CASE("cuda: a step waits once and takes no memory after the first") {
-    if (!on_cuda()) return;
+TEST_CASE("cuda: a step waits once and takes no memory after the first" *
+          doctest::skip(!on_cuda())) {
     const cuda::Use device(0);
     cuda::Context& context = cuda::current();
     for (const auto& optimizer : {optim::sgd(), optim::adam()}) {
@@ -356,8 +347,7 @@ TEST_CASE("cuda: a step waits once and takes no memory after the first") {
     }
 }
 
-TEST_CASE("cuda: a NaN passes relu in every precision") {
-    if (!on_cuda()) return;
+TEST_CASE("cuda: a NaN passes relu in every precision" * doctest::skip(!on_cuda())) {
     for (const Precision precision : {Precision::f32, Precision::tf32, Precision::bf16}) {
         CAPTURE(static_cast<int>(precision));
         nn::Sequential model =
@@ -373,8 +363,8 @@ TEST_CASE("cuda: a NaN passes relu in every precision") {
     }
 }
 
-TEST_CASE("cuda: a recording keeps what was let go while it was made, in any stream") {
-    if (!on_cuda()) return;
+TEST_CASE("cuda: a recording keeps what was let go while it was made, in any stream" *
+          doctest::skip(!on_cuda())) {
     const Device device = test_device();
     cudaStream_t own = nullptr;
     REQUIRE(cudaStreamCreate(&own) == cudaSuccess);
@@ -420,8 +410,7 @@ TEST_CASE("cuda: a recording keeps what was let go while it was made, in any str
     REQUIRE(cudaStreamDestroy(own) == cudaSuccess);
 }
 
-TEST_CASE("cuda: page-locked memory is of both sides") {
-    if (!on_cuda()) return;
+TEST_CASE("cuda: page-locked memory is of both sides" * doctest::skip(!on_cuda())) {
     float* memory = nullptr;
     REQUIRE(cudaMallocHost(reinterpret_cast<void**>(&memory), 64 * sizeof(float)) == cudaSuccess);
     for (int i = 0; i < 64; ++i) memory[i] = static_cast<float>(i);

@@ -17,10 +17,6 @@ using namespace eggroll::test;
 
 namespace {
 
-bool on_cuda() {
-    return test_device().kind() == Device::Kind::cuda;
-}
-
 /// An Error that names both devices.
 template <class F>
 void check_names_both(F f) {
@@ -32,8 +28,7 @@ void check_names_both(F f) {
 
 }  // namespace
 
-TEST_CASE("cuda: operands of two devices are refused with both") {
-    if (!on_cuda()) return;
+TEST_CASE("cuda: operands of two devices are refused with both" * doctest::skip(!on_cuda())) {
     const Tensor here = random_tensor({3, 3}), there = host_random_tensor({3, 3});
     const Tensor bias = host_random_tensor({3}), ids = Tensor::from_ints({3}, {0, 1, 2});
     const View centre = View::centre();
@@ -53,8 +48,8 @@ TEST_CASE("cuda: operands of two devices are refused with both") {
     check_names_both([&] { here.data(); });
 }
 
-TEST_CASE("cuda: a strategy takes inputs of its parameters' device only, and changes nothing") {
-    if (!on_cuda()) return;
+TEST_CASE("cuda: a strategy takes inputs of its parameters' device only, and changes nothing" *
+          doctest::skip(!on_cuda())) {
     nn::Sequential model = here(nn::Sequential(nn::Linear(4, 3), nn::ReLU(), nn::Linear(3, 2)));
     Eggroll es(model, {.pop_size = 4});
     const std::string before = bits(model);

@@ -20,10 +20,6 @@ using detail::ShapingKind;
 
 namespace {
 
-bool on_cuda() {
-    return test_device().kind() == Device::Kind::cuda;
-}
-
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr float kInf = std::numeric_limits<float>::infinity();
 
@@ -74,8 +70,7 @@ std::vector<float> trouble(int64_t n, int how) {
 
 }  // namespace
 
-TEST_CASE("cuda: every shaping has the CPU's bits") {
-    if (!on_cuda()) return;
+TEST_CASE("cuda: every shaping has the CPU's bits" * doctest::skip(!on_cuda())) {
     for (const ShapingKind kind :
          {ShapingKind::z_score, ShapingKind::centre, ShapingKind::centred_rank,
           ShapingKind::sign_of_pair, ShapingKind::groups, ShapingKind::none,
@@ -110,8 +105,7 @@ TEST_CASE("cuda: every shaping has the CPU's bits") {
     }
 }
 
-TEST_CASE("cuda: means of evaluations have the CPU's bits") {
-    if (!on_cuda()) return;
+TEST_CASE("cuda: means of evaluations have the CPU's bits" * doctest::skip(!on_cuda())) {
     constexpr int64_t kMembers = 300, kTimes = 5;
     std::vector<float> fitness = random_fitness(kMembers * kTimes);
     fitness[3] = kNan;
@@ -131,8 +125,7 @@ TEST_CASE("cuda: means of evaluations have the CPU's bits") {
     CHECK_FALSE(is_no_result(got[5]));
 }
 
-TEST_CASE("cuda: clipping has the CPU's bits") {
-    if (!on_cuda()) return;
+TEST_CASE("cuda: clipping has the CPU's bits" * doctest::skip(!on_cuda())) {
     for (const int64_t n : {1, 300, 33000}) {
         CAPTURE(n);
         const std::vector<float> x = random_fitness(n);
@@ -148,39 +141,5 @@ TEST_CASE("cuda: clipping has the CPU's bits") {
             };
             CHECK(clipped(detail::cuda_backend(0)) == clipped(detail::cpu_backend()));
         }
-    }
-}
-
-TEST_CASE("cuda: Nesterov and AdamW have the CPU's bits") {
-    if (!on_cuda()) return;
-    constexpr int64_t kN = 1000;
-    for (const detail::Rule rule : {detail::Rule::nesterov, detail::Rule::adamw}) {
-        CAPTURE(static_cast<int>(rule));
-        const auto moved = [&](const Backend& backend) {
-            const BackendArray<detail::GenerationBlock> block(
-                backend, std::vector<detail::GenerationBlock>{{.lr = 0.3f, .updates = 6}});
-            std::vector<float> squares = random_fitness(kN, 4);
-            for (float& v : squares) v *= v;
-            const BackendArray<float> to(backend, random_fitness(kN, 1)),
-                by(backend, random_fitness(kN, 2)), first(backend, random_fitness(kN, 3)),
-                second(backend, squares);
-            backend.optimize({.rule = rule,
-                              .block = block.data(),
-                              .value = to.data(),
-                              .g = by.data(),
-                              .first_moment = first.data(),
-                              .second_moment = second.data(),
-                              .n = kN,
-                              .beta1 = 0.9f,
-                              .beta2 = 0.999f,
-                              .eps = 1e-8f,
-                              .weight_decay = 0.01f});
-            std::vector<uint32_t> all = bits_of(to.host());
-            for (const auto& more : {bits_of(first.host()), bits_of(second.host())}) {
-                all.insert(all.end(), more.begin(), more.end());
-            }
-            return all;
-        };
-        CHECK(moved(detail::cuda_backend(0)) == moved(detail::cpu_backend()));
     }
 }

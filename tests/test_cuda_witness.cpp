@@ -19,10 +19,6 @@ using namespace eggroll::test;
 
 namespace {
 
-bool on_cuda() {
-    return test_device().kind() == Device::Kind::cuda;
-}
-
 void check_stream(const NoiseStream& stream, uint32_t first, int64_t blocks) {
     CAPTURE(stream.seed);
     CAPTURE(stream.parameter);
@@ -49,8 +45,7 @@ void check_stream(const NoiseStream& stream, uint32_t first, int64_t blocks) {
 
 }  // namespace
 
-TEST_CASE("cuda: words and normals are cuRAND's") {
-    if (!on_cuda()) return;
+TEST_CASE("cuda: words and normals are cuRAND's" * doctest::skip(!on_cuda())) {
     constexpr uint32_t kMost = 0xffffffffu, kParameters = 1u << 30;
     check_stream({}, 0, 256);
     check_stream({.seed = 42}, 0, 256);
@@ -78,15 +73,14 @@ constexpr uint32_t kSmallestRoot = std::bit_cast<uint32_t>(0x1p-100f),
 
 }  // namespace
 
-TEST_CASE("cuda: the noise's square root is the compiler's") {
-    if (!on_cuda()) return;
+TEST_CASE("cuda: the noise's square root is the compiler's" * doctest::skip(!on_cuda())) {
     CHECK(other_roots(0, 0, 1) == 0);
     CHECK(other_roots(kSmallestRoot, kLargestRoot, 4099) == 0);
     CHECK(other_roots(std::bit_cast<uint32_t>(1.0f), std::bit_cast<uint32_t>(4.0f), 127) == 0);
 }
 
-TEST_CASE("the noise's square root is the compiler's for every float on the device [slow]") {
-    if (!on_cuda()) return;
+TEST_CASE("the noise's square root is the compiler's for every float on the device [slow]" *
+          doctest::skip(!on_cuda())) {
     CHECK(other_roots(kSmallestRoot, kLargestRoot, 1) == 0);
 }
 

@@ -34,10 +34,6 @@ TEST_CASE("without DLPack its functions say so") {
 
 namespace {
 
-bool on_cuda() {
-    return test_device().kind() == Device::Kind::cuda;
-}
-
 /// A tensor as another library gives it out; counts the calls of its deleter.
 class Foreign {
 public:

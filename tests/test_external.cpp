@@ -19,10 +19,6 @@ using detail::TensorAccess;
 
 namespace {
 
-bool on_cuda() {
-    return test_device().kind() == Device::Kind::cuda;
-}
-
 /// Memory of the test's own on the tests' device, one element past what allocators align to.
 class Unaligned {
 public:

@@ -23,10 +23,6 @@ namespace ref = eggroll::test::reference;
 
 namespace {
 
-bool on_cuda() {
-    return test_device().kind() == Device::Kind::cuda;
-}
-
 Tensor halves(const Shape& shape, std::vector<uint16_t>& bits) {
     return Tensor::from_blob(bits.data(), shape, Device::cpu(), Dtype::bf16)
         .clone()
@@ -358,8 +354,8 @@ TEST_CASE("cuda: twenty generations in bfloat16 improve the fitness [once]") {
     }
 }
 
-TEST_CASE("precision: the CPU computes in float32 whatever is asked for") {
-    if (on_cuda()) return;
+TEST_CASE("precision: the CPU computes in float32 whatever is asked for" *
+          doctest::skip(on_cuda())) {
     const Run exact = quick_start(Precision::f32, 5);
     for (const Precision precision : {Precision::tf32, Precision::bf16}) {
         CHECK((quick_start(precision, 5).bits == exact.bits));

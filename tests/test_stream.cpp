@@ -33,10 +33,6 @@ TEST_CASE("the CPU has no streams and nothing to wait for") {
 
 namespace {
 
-bool on_cuda() {
-    return test_device().kind() == Device::Kind::cuda;
-}
-
 class Stream {
 public:
     Stream() { REQUIRE(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking) == cudaSuccess); }
@@ -99,8 +95,7 @@ std::vector<std::vector<float>> train(const std::function<void(int)>& before_gen
 
 }  // namespace
 
-TEST_CASE("cuda: the library works in the stream it is given") {
-    if (!on_cuda()) return;
+TEST_CASE("cuda: the library works in the stream it is given" * doctest::skip(!on_cuda())) {
     const std::vector<std::vector<float>> want = train([](int) {});
     void* own = current_stream(test_device());
     const Stream stream;
@@ -112,8 +107,7 @@ TEST_CASE("cuda: the library works in the stream it is given") {
     CHECK(current_stream(test_device()) == own);
 }
 
-TEST_CASE("cuda: from stream to stream work stays in order") {
-    if (!on_cuda()) return;
+TEST_CASE("cuda: from stream to stream work stays in order" * doctest::skip(!on_cuda())) {
     const std::vector<std::vector<float>> want = train([](int) {});
     {
         const Stream a, b;
@@ -127,8 +121,7 @@ TEST_CASE("cuda: from stream to stream work stays in order") {
           }) == want);
 }
 
-TEST_CASE("cuda: memory let go in one stream serves in the next") {
-    if (!on_cuda()) return;
+TEST_CASE("cuda: memory let go in one stream serves in the next" * doctest::skip(!on_cuda())) {
     constexpr int64_t kSize = 1000;
     const Stream stream;
     DeviceArray seen(kSize);
@@ -147,8 +140,7 @@ TEST_CASE("cuda: memory let go in one stream serves in the next") {
     }
 }
 
-TEST_CASE("cuda: external memory is let go after the work with it") {
-    if (!on_cuda()) return;
+TEST_CASE("cuda: external memory is let go after the work with it" * doctest::skip(!on_cuda())) {
     constexpr int64_t kSize = 1000;
     const Stream stream;
     const StreamScope scope(test_device(), stream.get());
@@ -165,8 +157,7 @@ TEST_CASE("cuda: external memory is let go after the work with it") {
     CHECK(sum.item() == 499500.0f);  // exact: below 2²⁴
 }
 
-TEST_CASE("cuda: streams that cannot be the library's are refused") {
-    if (!on_cuda()) return;
+TEST_CASE("cuda: streams that cannot be the library's are refused" * doctest::skip(!on_cuda())) {
     void* before = current_stream(test_device());
     CHECK_THROWS_WITH_AS(set_stream(test_device(), cudaStreamPerThread),
                          doctest::Contains("cudaStreamPerThread"), Error);

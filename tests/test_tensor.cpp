@@ -290,7 +290,7 @@ TEST_CASE("device: a value like any other") {
 
 TEST_CASE("device: a CUDA device that is not there says why") {
 #ifdef EGGROLL_TEST_CUDA
-    if (test_device().kind() == Device::Kind::cuda) {
+    if (on_cuda()) {
         CHECK(Device::cuda(0).name() == "cuda:0");
         check_refused([] { Device::cuda(15); }, {"[Device::cuda]", "15"});
     }
