@@ -281,3 +281,31 @@ TEST_CASE("progress_bar: one line on a terminal, trouble above it [host]") {
     run.run(4, {bar});  // nothing to do, nothing to say
     CHECK(out.str().empty());
 }
+
+TEST_CASE("progress_bar: lines of one's own stay, above the bar or in place of others [host]") {
+    const auto shown = [](bool terminal) {
+        std::ostringstream out;
+        double now = 0;
+        Scripted run;
+        ProgressBar bar(out, {.status = [](const Report&) { return "ok"; },
+                              .line = [](const Report& r) -> std::string {
+                                  return r.generation % 2 == 1 ? "tested" : "";
+                              },
+                              .terminal = terminal,
+                              .clock = [&] { return now; }});
+        run.run(4, {[&](Eggroll& es, Report&) { now += es.generation() == 2 ? 0.01 : 1; }, bar});
+        return out.str();
+    };
+    CHECK(shown(true) ==
+          "\r[=======                       ]  25 %  1/s  0:03 left  ok\33[K"
+          "\r\33[Ktested\n"
+          "\r[===============               ]  50 %  1.98/s  0:01 left  ok\33[K"
+          "\r[======================        ]  75 %  1.49/s  0:01 left  ok\33[K"
+          "\r\33[Ktested\n"
+          "\r[==============================] 100 %  1.33/s  0:00 left  ok\33[K\n");
+    CHECK(shown(false) ==
+          "1/4  1/s  0:03 left  ok\n"
+          "tested\n"
+          "3/4  1.49/s  0:01 left  ok\n"
+          "tested\n");
+}

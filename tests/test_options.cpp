@@ -235,8 +235,9 @@ TEST_CASE("options: the page has the options of runs and bundles [host]") {
           Defaults{{"value", best_value(report) == 3 ? "mean" : "?"},
                    {"measure", empty(measure)},
                    {"path", empty(!path.empty())}});
-    const auto& [status, terminal, line_seconds, clock] = ProgressBarOptions{};
+    const auto& [status, line, terminal, line_seconds, clock] = ProgressBarOptions{};
     CHECK(documented("ProgressBarOptions") == Defaults{{"status", empty(status)},
+                                                       {"line", empty(line)},
                                                        {"terminal", empty(terminal)},
                                                        {"line_seconds", text(line_seconds)},
                                                        {"clock", empty(clock)}});

@@ -81,7 +81,13 @@ bool ProgressBar::after(Eggroll& es, Report& report) {
               << report.trouble << std::endl;
         shown_at_ = -std::numeric_limits<double>::infinity();
     }
+    const std::string line = options_.line ? options_.line(report) : std::string();
     const double now = options_.clock();
+    if (!line.empty()) {
+        *out_ << (terminal_ ? "\r\33[K" : "") << line << std::endl;
+        shown_at_ = terminal_ ? -std::numeric_limits<double>::infinity() : now;
+        if (!terminal_) shown_ = done_;
+    }
     const double waited = now - shown_at_;
     const bool due = terminal_
                          ? waited >= kRedrawSeconds || shown_ == first_

@@ -13,6 +13,9 @@ namespace eggroll {
 struct ProgressBarOptions {
     /// A few words on a generation; empty: its mean and best fitness.
     std::function<std::string(const Report&)> status = {};
+    /// A line about a generation that stays, above the bar; where there is none it takes the place
+    /// of a line of progress. Empty text: none this time.
+    std::function<std::string(const Report&)> line = {};
     /// Whether the output is a terminal, where one line is overwritten, ten times a second. Unset:
     /// it is when it is std::cout, std::cerr or std::clog and that leads to one.
     std::optional<bool> terminal = {};
