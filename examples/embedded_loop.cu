@@ -6,7 +6,6 @@
 
 #include "common/json.h"
 #include "common/options.h"
-#include "common/progress.h"
 #include "common/text.h"
 
 #include <eggroll/eggroll.h>
@@ -14,6 +13,7 @@
 #include <cuda_runtime.h>
 
 #include <cstdint>
+#include <iostream>
 #include <stdexcept>
 #include <string>
 
@@ -141,7 +141,7 @@ struct Flags {
     int64_t episodes = 4, episode_steps = 200;
 };
 
-void train(const Flags& flags, const Options& options) {
+void train_policy(const Flags& flags, const Options& options) {
     const Device device = Device::cuda();
     const int64_t members = options.pop_size, episodes = flags.episodes;
 
@@ -159,24 +159,24 @@ void train(const Flags& flags, const Options& options) {
     const Tensor reward =
         per_member(Tensor::from_blob(carts.reward(), {members, episodes}, device));
 
-    examples::Progress progress(flags.common.steps);
-    double first = 0, last = 0;
-    for (int64_t step = 1; step <= flags.common.steps; ++step) {
+    const auto generation = [&] {
         const Population population = es.ask();
-        carts.start(options.seed + static_cast<uint64_t>(step));
+        carts.start(options.seed + static_cast<uint64_t>(population.generation()) + 1);
         for (int64_t i = 0; i < flags.episode_steps; ++i) {
             const Tensor action = population.forward(state);  // (P,B,1)
             carts.move(static_cast<const float*>(action.device_data()));
         }
-        const Report report = es.tell(mean(reward, -1));  // (P)
-        last = report.mean;
-        if (step == 1) first = last;
-        progress.update(step, "mean reward " + fixed(report.mean, 1) + " of " +
-                                  std::to_string(flags.episode_steps));
-    }
+        return es.tell(mean(reward, -1));  // (P)
+    };
+    double first = 0;
+    const auto note_first = [&](Eggroll&, Report& report) {
+        if (report.generation == 0) first = report.mean;
+    };
+    const double last =
+        train(es, flags.common.steps, generation, {note_first, ProgressBar(std::cout)}).mean;
     synchronize(device);  // before the carts go
-    progress.line("mean reward: " + fixed(first, 1) + " at first, " + fixed(last, 1) +
-                  " at last, of " + std::to_string(flags.episode_steps));
+    std::cout << "mean reward: " << fixed(first, 1) << " at first, " << fixed(last, 1)
+              << " at last, of " << flags.episode_steps << std::endl;
     if (flags.common.json) {
         examples::print_json({{"example", "embedded_loop"},
                               {"first_reward", first},
@@ -197,5 +197,5 @@ int main(int argc, char** argv) {
         ->check(examples::at_least(1));
     app.add_option("--episode-steps", flags.episode_steps, "most steps of a cart")
         ->check(examples::at_least(1));
-    return examples::run_main(app, flags.common, argc, argv, [&] { train(flags, options); });
+    return examples::run_main(app, flags.common, argc, argv, [&] { train_policy(flags, options); });
 }

@@ -6,7 +6,6 @@
 
 #include "common/json.h"
 #include "common/options.h"
-#include "common/progress.h"
 #include "common/text.h"
 #include "common/worker_pool.h"
 
@@ -14,6 +13,7 @@
 
 #include <cmath>
 #include <filesystem>
+#include <iostream>
 #include <span>
 #include <string>
 #include <utility>
@@ -79,7 +79,7 @@ struct Flags : examples::CommonFlags {
     std::string command;
 };
 
-void train(const Flags& flags, const Options& options) {
+void train_controller(const Flags& flags, const Options& options) {
     ParameterBundle controller = make_controller();
     Eggroll es(controller, options);
     std::unique_ptr<examples::WorkerPool> pool;
@@ -100,14 +100,11 @@ void train(const Flags& flags, const Options& options) {
             return numbers_of(population.member(i));
         }));
     };
-    examples::Progress progress(flags.steps);
-    for (int64_t step = 1; step <= flags.steps; ++step) {
-        progress.update(step, "mean fitness " + fixed(generation().mean, 4));
-    }
-    if (pool) progress.line("workers lost: " + std::to_string(pool->lost()));
+    train(es, flags.steps, generation, {ProgressBar(std::cout)});
+    if (pool) std::cout << "workers lost: " << pool->lost() << std::endl;
     const std::vector<float> found = numbers_of(controller);
     const double upright = balance(found);
-    progress.line("fitness of the controller: " + fixed(upright, 4));
+    std::cout << "fitness of the controller: " << fixed(upright, 4) << std::endl;
     if (flags.json) {
         examples::print_json({{"example", "external_fitness"},
                               {"fitness", upright},
@@ -136,6 +133,6 @@ int main(int argc, char** argv) {
     app.add_flag("--worker", flags.worker)->group("");  // what the workers are started with
     return examples::run_main(app, flags, argc, argv, [&] {
         if (flags.worker) return examples::serve(balance);
-        train(flags, options);
+        train_controller(flags, options);
     });
 }

@@ -7,7 +7,6 @@
 #include "common/idx.h"
 #include "common/json.h"
 #include "common/options.h"
-#include "common/progress.h"
 #include "common/random.h"
 #include "common/resumable.h"
 #include "common/text.h"
@@ -221,13 +220,21 @@ Data read_data(const Settings& settings) {
             whole(settings, test, numbers(test.count))};
 }
 
+constexpr double kNotTested = std::numeric_limits<double>::quiet_NaN();
+
+/// Accuracies after a generation, and a line that tells of them.
+struct Tested {
+    double batch = kNotTested, validation = kNotTested, test = kNotTested;
+    std::string line;
+};
+
 struct Outcome {
     int64_t generations = 0;
     double train_seconds = 0;  // batches and generations, without reading and testing
 };
 
-Outcome train(nn::Module& model, const Data& data, const Settings& settings,
-              const Options& options) {
+Outcome train_model(nn::Module& model, const Data& data, const Settings& settings,
+                    const Options& options) {
     Eggroll es(model, options);
     MiniBatches batches(data.training, settings.batch, options.seed);
     Batch batch(settings.batch, input_shape(settings, data.images));
@@ -235,47 +242,49 @@ Outcome train(nn::Module& model, const Data& data, const Settings& settings,
                             {{"batch", std::to_string(settings.batch)},
                              {"validation", std::to_string(settings.validation)},
                              {"fitness", settings.fitness}});
-    Outcome outcome;
+    double seconds = 0;
     if (const auto notes = run.resume(es)) {
-        outcome = {es.generation(), std::stod(notes->at(kSecondsNote))};
+        seconds = std::stod(notes->at(kSecondsNote));
         batches.skip(es.generation());
     }
-    examples::CurveFile curve(settings.out / "curve.csv",
-                              "generation,seconds,fitness_mean,fitness_best,fitness_std,"
-                              "batch_accuracy,validation_accuracy,test_accuracy",
-                              es.generation());
-    examples::Progress progress(settings.steps, es.generation());
-    const auto is_over = [&] {
-        return es.generation() >= settings.steps ||
-               (settings.seconds > 0 && outcome.train_seconds >= settings.seconds);
-    };
-    const auto notes = [&] { return Notes{{kSecondsNote, exact(outcome.train_seconds)}}; };
-    for (bool last = is_over(); !last;) {
+    const auto notes = [&] { return Notes{{kSecondsNote, exact(seconds)}}; };
+    const auto out_of_time = [&] { return settings.seconds > 0 && seconds >= settings.seconds; };
+    const auto step = [&] {
         const auto start = Clock::now();
         batch.fill(data.images, batches.next());
         Report report =
             es.step(batch.x, settings.fitness == "accuracy" ? score::accuracy(batch.labels)
                                                             : loss::cross_entropy(batch.labels));
-        outcome.train_seconds += std::chrono::duration<double>(Clock::now() - start).count();
-        const int64_t done = outcome.generations = es.generation();
-
-        last = is_over();
-        if (last || done % settings.eval_every == 0) {
-            const double by_test = accuracy_on(model, data.test);
-            const double by_validation = accuracy_on(model, data.validation);
-            curve.row({static_cast<double>(done), outcome.train_seconds, report.mean, report.best,
-                       report.std, accuracy_on(model, batch), by_validation, by_test});
-            std::string line = "generation " + std::to_string(done) + "  " +
-                               fixed(outcome.train_seconds, 1) + " s  fitness " +
-                               fixed(report.mean, 4) + "  test " + percent(by_test);
-            if (settings.validation > 0) line += "  validation " + percent(by_validation);
-            progress.line(line);
-        }
-        progress.update(done, "fitness " + fixed(report.mean, 4));
-        if (!last) run.after(es, report, notes());
-    }
+        seconds += std::chrono::duration<double>(Clock::now() - start).count();
+        return report;
+    };
+    Tested tested;
+    const auto test = [&](Eggroll&, Report& report) {
+        tested = {};
+        const int64_t done = es.generation();
+        const bool last = done >= settings.steps || out_of_time();
+        if (!last && done % settings.eval_every != 0) return;
+        tested.batch = accuracy_on(model, batch);
+        tested.validation = accuracy_on(model, data.validation);
+        tested.test = accuracy_on(model, data.test);
+        tested.line = "generation " + std::to_string(done) + "  " + fixed(seconds, 1) +
+                      " s  fitness " + fixed(report.mean, 4) + "  test " + percent(tested.test);
+        if (settings.validation > 0) tested.line += "  validation " + percent(tested.validation);
+    };
+    const auto column = [](const std::string& name, const double& value) {
+        return Column{name, [&value](const Report&) { return value; }};
+    };
+    CsvLog curve(
+        settings.out / "curve.csv",
+        {column("train_seconds", seconds), column("batch_accuracy", tested.batch),
+         column("validation_accuracy", tested.validation), column("test_accuracy", tested.test)});
+    // The curve before the checkpoint: a run that goes on from this one finds its line there.
+    const auto save = [&](Eggroll&, Report& report) { run.after(es, report, notes()); };
+    const auto line = [&](const Report&) { return tested.line; };
+    train(es, settings.steps, step, {test, curve, save, ProgressBar(std::cout, {.line = line})},
+          out_of_time);
     run.finish(es, notes());
-    return outcome;
+    return {es.generation(), seconds};
 }
 
 void run(const Settings& settings, Options options) {
@@ -285,7 +294,7 @@ void run(const Settings& settings, Options options) {
     nn::Sequential model = make_model(settings, image);
     model.init(options.seed);
     use_schedules(options, settings);
-    const Outcome outcome = train(model, data, settings, options);
+    const Outcome outcome = train_model(model, data, settings, options);
 
     const auto weights = settings.out / "model.safetensors";
     save_safetensors(weights, model);
@@ -296,7 +305,7 @@ void run(const Settings& settings, Options options) {
     const bool drawn = examples::plot_curve(
         settings.out / "curve.csv", settings.out / "curve.png",
         {.title = "Fashion-MNIST by evolution strategies: " + percent(test_accuracy),
-         .x = "seconds",
+         .x = "train_seconds",
          .x_label = "seconds of training",
          .y = "test_accuracy",
          .y_label = "test accuracy"});

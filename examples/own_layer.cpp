@@ -5,13 +5,12 @@
 
 #include "common/json.h"
 #include "common/options.h"
-#include "common/progress.h"
 #include "common/random.h"
 #include "common/text.h"
 
 #include <eggroll/eggroll.h>
 
-#include <string>
+#include <iostream>
 #include <vector>
 
 using namespace eggroll;
@@ -39,17 +38,14 @@ private:
 constexpr int64_t kRows = 512;
 
 /// Trains a model and returns its accuracy.
-float train(const char* name, nn::Module& model, const Options& options, int64_t steps,
-            const Tensor& x, const Tensor& labels) {
+float train_model(const char* name, nn::Module& model, const Options& options, int64_t steps,
+                  const Tensor& x, const Tensor& labels) {
     model.init(options.seed);
     Eggroll es(model, options);
-    examples::Progress progress(steps);
-    for (int64_t step = 1; step <= steps; ++step) {
-        const Report report = es.step(x, loss::cross_entropy(labels));
-        progress.update(step, "mean fitness " + fixed(report.mean, 4));
-    }
+    train(es, steps, [&] { return es.step(x, loss::cross_entropy(labels)); },
+          {ProgressBar(std::cout)});
     const float right = accuracy(model(x), labels).item();
-    progress.line(std::string(name) + ": accuracy " + fixed(right, 3));
+    std::cout << name << ": accuracy " << fixed(right, 3) << std::endl;
     return right;
 }
 
@@ -67,8 +63,8 @@ void compare(const examples::CommonFlags& flags, const Options& options) {
 
     nn::Sequential linear(nn::Linear(2, 2));
     nn::Sequential gated(Gated(2, 8), nn::Linear(8, 2));
-    const float by_linear = train("linear model", linear, options, flags.steps, x, labels);
-    const float by_gated = train("gated model", gated, options, flags.steps, x, labels);
+    const float by_linear = train_model("linear model", linear, options, flags.steps, x, labels);
+    const float by_gated = train_model("gated model", gated, options, flags.steps, x, labels);
     if (flags.json) {
         examples::print_json({{"example", "own_layer"},
                               {"accuracy", by_gated},

@@ -115,7 +115,19 @@ rm out err
 [ -z "$(ls)" ] || fail "fashion_mnist --out leaves files elsewhere: $(ls)"
 cd ..
 [ -s results/tiny/model.safetensors ] || fail "no model.safetensors"
-[ "$(wc -l <results/tiny/curve.csv)" -eq 3 ] || fail "curve.csv" results/tiny/curve.csv
+# A line for every generation; the second and the fourth were tested, and a line told of each.
+python3 - <<'PYTHON' || fail "curve.csv" results/tiny/curve.csv
+import csv
+rows = list(csv.DictReader(open("results/tiny/curve.csv")))
+assert [row["generation"] for row in rows] == ["0", "1", "2", "3"]
+for name in "batch_accuracy", "validation_accuracy", "test_accuracy":
+    assert [row[name] != "" for row in rows] == [False, True, False, True], name
+seconds = [float(row["train_seconds"]) for row in rows]
+assert 0 < seconds[0] and seconds == sorted(seconds)
+PYTHON
+"$bin/fashion_mnist" $tiny --out results/tiny >out || fail "fashion_mnist over an older curve" out
+[ "$(wc -l <results/tiny/curve.csv)" -eq 5 ] || fail "an older curve" results/tiny/curve.csv
+[ "$(grep -cE "^generation [24]  .* test .* validation " out)" -eq 2 ] || fail "lines of tests" out
 if command -v gnuplot >/dev/null; then
     [ -s results/tiny/curve.png ] || fail "no curve.png"
 fi
@@ -163,7 +175,7 @@ refused 1 "seed is 3 in the checkpoint but 4 here" $other --checkpoint nano-stop
 refused 1 "--fitness was nll" $nano --checkpoint nano-stopped --resume --fitness accuracy
 refused 2 --checkpoint $nano --resume
 
-# A whole curve too; the seconds, its second column, are the clock's.
+# A whole curve too; its columns 9 and 10, seconds, are the clock's.
 other="$bin/fashion_mnist $data --steps 4000 --pop-size 32 --eval-every 300 --optimizer adam
     --lr 0.01 --every 40"
 mnist="$other --batch 17"
@@ -171,7 +183,7 @@ $mnist --out whole-run >whole
 resumed mnist-stopped $mnist --out stopped-run
 cmp whole-run/model.safetensors stopped-run/model.safetensors ||
     fail "fashion_mnist --resume changes the weights"
-for run in whole stopped; do cut -d, -f1,3- $run-run/curve.csv >$run.csv; done
+for run in whole stopped; do cut -d, -f1-8,11- $run-run/curve.csv >$run.csv; done
 cmp whole.csv stopped.csv || fail "fashion_mnist --resume changes the curve" whole.csv stopped.csv
 refused 1 "--batch was 17" $other --out stopped-run --checkpoint mnist-stopped --resume --batch 18
 

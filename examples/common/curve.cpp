@@ -2,14 +2,8 @@
 
 #include "curve.h"
 
-#include <eggroll/error.h>
-
-#include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <fstream>
-#include <sstream>
-#include <system_error>
 
 namespace examples {
 
@@ -23,43 +17,6 @@ std::string quoted(const std::string& text) {
 }
 
 }  // namespace
-
-CurveFile::CurveFile(const std::filesystem::path& path, const std::string& columns,
-                     int64_t generation)
-    : path_(path), text_(columns + "\n") {
-    std::ifstream before(path);
-    std::string line;
-    if (std::getline(before, line) && line == columns) {
-        while (std::getline(before, line)) {
-            const double row = std::strtod(line.c_str(), nullptr);
-            if (row > 0 && row <= static_cast<double>(generation)) text_ += line + "\n";
-        }
-    }
-    write();
-}
-
-void CurveFile::row(std::initializer_list<double> values) {
-    std::ostringstream line;
-    const char* separator = "";
-    for (const double value : values) {
-        line << separator;
-        if (!std::isnan(value)) line << value;
-        separator = ",";
-    }
-    text_ += line.str() + "\n";
-    write();
-}
-
-void CurveFile::write() const {
-    // Renamed into place, so that a run that is killed leaves a whole one.
-    std::filesystem::path beside = path_;
-    beside += ".tmp";
-    std::ofstream out(beside, std::ios::trunc);
-    out << text_ << std::flush;
-    std::error_code error;
-    if (out) std::filesystem::rename(beside, path_, error);
-    if (!out || error) throw eggroll::Error("cannot write \"" + path_.string() + "\"");
-}
 
 bool plot_curve(const std::filesystem::path& csv, const std::filesystem::path& png,
                 const Plot& plot) {
