@@ -174,6 +174,10 @@ refused 1 "resume it" $nano --checkpoint nano-stopped
 refused 1 "seed is 3 in the checkpoint but 4 here" $other --checkpoint nano-stopped --resume --seed 4
 refused 1 "--fitness was nll" $nano --checkpoint nano-stopped --resume --fitness accuracy
 refused 2 --checkpoint $nano --resume
+# A checkpoint that does not fit is told once, on stdout, and the run goes on as far as it can.
+refused 1 "File too large" sh -c "trap '' XFSZ; ulimit -f 2
+    exec '$bin/nano_classifier' --steps 2 --every 1 --checkpoint nano-full"
+[ "$(grep -c "^generation 0: .*File too large" out)" -eq 1 ] || fail "trouble is not told" out
 
 # A whole curve too; its columns 9 and 10, seconds, are the clock's.
 other="$bin/fashion_mnist $data --steps 4000 --pop-size 32 --eval-every 300 --optimizer adam

@@ -66,7 +66,6 @@ void Resumable::after(const eggroll::Eggroll& es, eggroll::Report& report, const
         throw Interrupted{es.generation()};
     }
     held_->save_if_due(es, report, with_settings(notes));
-    if (!report.trouble.empty()) warn(report.trouble);
 }
 
 void Resumable::finish(const eggroll::Eggroll& es, const Notes& notes) {

@@ -28,8 +28,8 @@ public:
 
     /// With --resume: puts `es` where the newest checkpoint is. Returns its notes, if there is one.
     std::optional<eggroll::Notes> resume(eggroll::Eggroll& es);
-    /// After a generation: a checkpoint if one is due. Throws Interrupted, after another, when
-    /// Ctrl-C was pressed.
+    /// After a generation: a checkpoint if one is due; `report.trouble` says what went wrong.
+    /// Throws Interrupted, after another, when Ctrl-C was pressed.
     void after(const eggroll::Eggroll& es, eggroll::Report& report,
                const eggroll::Notes& notes = {});
     /// After the last generation: a checkpoint of it.
