@@ -143,7 +143,7 @@ done
 refused 2 --model "$bin/fashion_mnist" --model rnn
 refused 1 --hidden "$bin/fashion_mnist" $data --model cnn --hidden 8
 # A run that is stopped by Ctrl-C and gone on with ends as one that was left alone.
-# resumed DIRECTORY COMMAND...: stops it once it has saved, and then does what it says
+# resumed DIRECTORY COMMAND...: stops it once it has saved, and then, elsewhere, does what it says
 resumed() {
     directory=$1
     shift
@@ -159,10 +159,13 @@ resumed() {
     [ "$got" -eq 130 ] || fail "$*: exit status $got after Ctrl-C" out err
     grep -q "^stopped after [0-9]* generations; to go on:" out || fail "$* does not say how" out
     command=$(tail -n 1 out)
-    sh -c "$command" >out 2>err || fail "$command" out err
+    (cd / && sh -c "$command") >out 2>err || fail "$command" out err
     [ ! -s err ] || fail "$command writes on stderr" err
 }
 
+# A folder that a shell must be told with care.
+mkdir "it's here"
+cd "it's here"
 other="$bin/nano_classifier --steps 1500 --every 20 --json"
 nano="$other --seed 3"
 $nano --checkpoint nano-whole >whole
@@ -201,6 +204,7 @@ head -c 900 nano-whole/$last >cut
 refused 1 '"cut": ' "$bin/eggroll" info cut
 refused 2 FILE "$bin/eggroll" info
 
+cd ..
 refused 1 "/no/such/folder" "$bin/fashion_mnist" --data /no/such/folder
 refused 1 --batch "$bin/fashion_mnist" $data --batch 61
 images=data/train-images-idx3-ubyte.gz

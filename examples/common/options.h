@@ -9,9 +9,11 @@
 #include <cstdint>
 #include <cstdio>
 #include <exception>
+#include <filesystem>
 #include <iostream>
 #include <stdexcept>
 #include <string>
+#include <system_error>
 
 namespace examples {
 
@@ -51,23 +53,26 @@ struct Interrupted {
     int64_t generation;
 };
 
-/// The command line as a shell takes it, with `extra` behind if it is not there yet.
+/// A word as a shell takes it.
+inline std::string shell_word(const std::string& word) {
+    constexpr const char* kPlain =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=./:,@%";
+    if (!word.empty() && word.find_first_not_of(kPlain) == std::string::npos) return word;
+    std::string quoted = "'";
+    for (const char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+    return quoted + '\'';
+}
+
+/// The command line as a shell takes it in any folder, with `extra` behind if it is not there yet.
 inline std::string command_line(int argc, char** argv, const std::string& extra) {
-    std::string line;
+    std::error_code gone;
+    const std::filesystem::path here = std::filesystem::current_path(gone);
+    std::string line = gone ? "" : "cd " + shell_word(here.string()) + " &&";
     bool there = false;
     for (int i = 0; i < argc; ++i) {
-        const std::string word = argv[i];
-        there = there || word == extra;
-        if (i > 0) line += ' ';
-        constexpr const char* kPlain =
-            "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=./:,@%";
-        if (!word.empty() && word.find_first_not_of(kPlain) == std::string::npos) {
-            line += word;
-            continue;
-        }
-        line += '\'';
-        for (const char c : word) line += c == '\'' ? std::string("'\\''") : std::string(1, c);
-        line += '\'';
+        there = there || argv[i] == extra;
+        if (!line.empty()) line += ' ';
+        line += shell_word(argv[i]);
     }
     return there ? line : line + ' ' + extra;
 }
