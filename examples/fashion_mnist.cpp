@@ -243,7 +243,7 @@ Outcome train_model(nn::Module& model, const Data& data, const Settings& setting
                              {"validation", std::to_string(settings.validation)},
                              {"fitness", settings.fitness}});
     double seconds = 0;
-    if (const auto notes = run.resume(es)) {
+    if (const auto notes = run.resume(es, settings.steps)) {
         seconds = std::stod(notes->at(kSecondsNote));
         batches.skip(es.generation());
     }

@@ -144,7 +144,7 @@ float train_from_seed(int64_t steps, const Options& options, const std::string& 
     model.init(options.seed);
     Eggroll es(model, options);
     examples::Resumable run(checkpoint, {{"fitness", fitness}});
-    run.resume(es);
+    run.resume(es, steps);
     const auto step = [&] {
         return es.step(data.x, [&](const Tensor& y) {  // y (P,200,10) -> (P)
             return fitness == "accuracy" ? accuracy(y, data.labels) : mean(gather(y, data.labels));

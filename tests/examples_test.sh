@@ -176,6 +176,11 @@ cmp nano-whole/$last nano-stopped/$last || fail "nano_classifier --resume change
 refused 1 "resume it" $nano --checkpoint nano-stopped
 refused 1 "seed is 3 in the checkpoint but 4 here" $other --checkpoint nano-stopped --resume --seed 4
 refused 1 "--fitness was nll" $nano --checkpoint nano-stopped --resume --fitness accuracy
+shorter="$bin/nano_classifier --steps 1499 --seed 3"
+refused 1 "--steps is 1499 but the run in" $shorter --checkpoint nano-stopped --resume
+refused 1 "has done 1500 already" $shorter --checkpoint nano-stopped --resume
+$nano --checkpoint nano-stopped --resume >again
+[ "$(tail -n 1 whole)" = "$(tail -n 1 again)" ] || fail "a run that is over is resumed" again
 refused 2 --checkpoint $nano --resume
 # A checkpoint that does not fit is told once, on stdout, and the run goes on as far as it can.
 refused 1 "File too large" sh -c "trap '' XFSZ; ulimit -f 2
@@ -193,6 +198,9 @@ cmp whole-run/model.safetensors stopped-run/model.safetensors ||
 for run in whole stopped; do cut -d, -f1-8,11- $run-run/curve.csv >$run.csv; done
 cmp whole.csv stopped.csv || fail "fashion_mnist --resume changes the curve" whole.csv stopped.csv
 refused 1 "--batch was 17" $other --out stopped-run --checkpoint mnist-stopped --resume --batch 18
+refused 1 "--steps is 3999 but the run in" "$bin/fashion_mnist" $data --steps 3999 --pop-size 32 \
+    --optimizer adam --lr 0.01 --batch 17 --out stopped-run --checkpoint mnist-stopped --resume \
+    --accept-changes
 
 # What is in the files.
 json "file kind library generation updates lr sigma run notes tensors" \

@@ -40,7 +40,7 @@ Resumable::Resumable(const CheckpointFlags& flags, Notes settings)
     catch_interrupts();
 }
 
-std::optional<Notes> Resumable::resume(eggroll::Eggroll& es) {
+std::optional<Notes> Resumable::resume(eggroll::Eggroll& es, int64_t steps) {
     if (!held_ || !wanted_) return {};
     const auto found = held_->resume(es, how_);
     if (!found) {
@@ -55,6 +55,11 @@ std::optional<Notes> Resumable::resume(eggroll::Eggroll& es) {
                                  (saved == found->notes.end() ? "not there" : saved->second) +
                                  " in \"" + found->path.string() + "\" but is " + value + " now");
         }
+    }
+    if (found->generation > steps) {
+        throw eggroll::Error("--steps is " + std::to_string(steps) + " but the run in \"" +
+                             found->path.string() + "\" has done " +
+                             std::to_string(found->generation) + " already");
     }
     return found->notes;
 }

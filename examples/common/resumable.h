@@ -27,7 +27,8 @@ public:
     Resumable(const CheckpointFlags& flags, eggroll::Notes settings);
 
     /// With --resume: puts `es` where the newest checkpoint is. Returns its notes, if there is one.
-    std::optional<eggroll::Notes> resume(eggroll::Eggroll& es);
+    /// Throws eggroll::Error when that is of another run, or beyond `steps` generations.
+    std::optional<eggroll::Notes> resume(eggroll::Eggroll& es, int64_t steps);
     /// After a generation: a checkpoint if one is due; `report.trouble` says what went wrong.
     /// Throws Interrupted, after another, when Ctrl-C was pressed.
     void after(const eggroll::Eggroll& es, eggroll::Report& report,
