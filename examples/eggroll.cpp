@@ -4,6 +4,7 @@
 
 #include "common/json.h"
 #include "common/options.h"
+#include "common/text.h"
 
 #include <eggroll/eggroll.h>
 
@@ -16,6 +17,7 @@
 #include <vector>
 
 using namespace eggroll;
+using examples::printable;
 using Json = nlohmann::ordered_json;
 
 namespace {
@@ -69,10 +71,12 @@ Json to_json(const std::filesystem::path& path, const File& file) {
 void print_table(const std::string& title, const std::map<std::string, std::string>& table) {
     if (table.empty()) return;
     size_t width = 0;
-    for (const auto& [key, value] : table) width = std::max(width, key.size());
+    for (const auto& [key, value] : table) width = std::max(width, printable(key).size());
     std::cout << title << "\n";
     for (const auto& [key, value] : table) {
-        std::cout << "  " << key << std::string(width - key.size() + 2, ' ') << value << "\n";
+        const std::string name = printable(key);
+        std::cout << "  " << name << std::string(width - name.size() + 2, ' ') << printable(value)
+                  << "\n";
     }
 }
 
@@ -81,16 +85,18 @@ void print(const std::filesystem::path& path, const File& file) {
     size_t width = 0;
     for (const TensorSummary& tensor : file.content.tensors) {
         elements += tensor.elements;
-        width = std::max(width, tensor.name.size());
+        width = std::max(width, printable(tensor.name).size());
     }
-    std::cout << path.string() << ": "
-              << (file.checkpoint ? "a checkpoint of eggroll " + file.checkpoint->library
+    std::cout << printable(path.string()) << ": "
+              << (file.checkpoint ? "a checkpoint of eggroll " + printable(file.checkpoint->library)
                                   : std::string("weights"))
               << ", " << file.content.tensors.size() << " tensors of " << elements << " elements\n";
     if (const auto& c = file.checkpoint) {
         std::cout << "generation " << c->generation << " after " << c->updates << " updates, lr "
                   << c->lr << ", sigma " << c->sigma << "\n";
-        for (const std::string& warning : c->warnings) std::cout << "warning: " << warning << "\n";
+        for (const std::string& warning : c->warnings) {
+            std::cout << "warning: " << printable(warning) << "\n";
+        }
         print_table("run", c->run);
         print_table("notes", c->notes);
     } else {
@@ -103,8 +109,9 @@ void print(const std::filesystem::path& path, const File& file) {
             std::snprintf(numbers, sizeof numbers, "  min %-12.6g max %-12.6g mean %-12.6g",
                           tensor.min, tensor.max, tensor.mean);
         }
-        std::cout << "  " << tensor.name << std::string(width - tensor.name.size() + 2, ' ')
-                  << tensor.dtype << "  " << to_string(tensor.shape) << numbers;
+        const std::string name = printable(tensor.name);
+        std::cout << "  " << name << std::string(width - name.size() + 2, ' ') << tensor.dtype
+                  << "  " << to_string(tensor.shape) << numbers;
         if (tensor.finite != tensor.elements) {
             std::cout << "  " << tensor.finite << " of " << tensor.elements << " finite";
         }

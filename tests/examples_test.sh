@@ -211,6 +211,17 @@ grep -q "^  0.weight  F32  (64,16)  min " out || fail "eggroll info" out
 head -c 900 nano-whole/$last >cut
 refused 1 '"cut": ' "$bin/eggroll" info cut
 refused 2 FILE "$bin/eggroll" info
+# Names and texts cannot write to the terminal what they like.
+python3 - <<'PYTHON'
+import json, struct
+header = json.dumps({"__metadata__": {"k\x1b[2J": "v\x07\n\x7f\u009b é"},
+                     "t\x1b]0;": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}})
+with open("controls", "wb") as out:
+    out.write(struct.pack("<Q", len(header)) + header.encode() + bytes(4))
+PYTHON
+"$bin/eggroll" info controls >out || fail "eggroll info" out
+grep -qF '  k\x1b[2J  v\x07\x0a\x7f\xc2\x9b é' out || fail "eggroll info writes controls" out
+grep -qF '  t\x1b]0;  F32  (1)' out || fail "eggroll info writes controls" out
 
 cd ..
 refused 1 "/no/such/folder" "$bin/fashion_mnist" --data /no/such/folder
