@@ -14,6 +14,7 @@
 #include <eggroll/eggroll.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -24,7 +25,10 @@
 #include <numeric>
 #include <span>
 #include <string>
+#include <system_error>
 #include <vector>
+
+#include <unistd.h>
 
 using namespace eggroll;
 using examples::fixed;
@@ -234,14 +238,10 @@ struct Outcome {
 };
 
 Outcome train_model(nn::Module& model, const Data& data, const Settings& settings,
-                    const Options& options) {
+                    const Options& options, examples::Resumable& run) {
     Eggroll es(model, options);
     MiniBatches batches(data.training, settings.batch, options.seed);
     Batch batch(settings.batch, input_shape(settings, data.images));
-    examples::Resumable run(settings.checkpoint,
-                            {{"batch", std::to_string(settings.batch)},
-                             {"validation", std::to_string(settings.validation)},
-                             {"fitness", settings.fitness}});
     double seconds = 0;
     if (const auto notes = run.resume(es, settings.steps)) {
         seconds = std::stod(notes->at(kSecondsNote));
@@ -287,14 +287,31 @@ Outcome train_model(nn::Module& model, const Data& data, const Settings& setting
     return {es.generation(), seconds};
 }
 
+/// Makes the folder if there is none. Throws Error when files cannot be put there.
+void make_out(const std::filesystem::path& out) {
+    std::error_code error;
+    std::filesystem::create_directories(out, error);
+    if (!error && ::access(out.c_str(), W_OK | X_OK) != 0) {
+        error = {errno, std::generic_category()};
+    }
+    if (error) {
+        throw Error("--out \"" + out.string() + "\" cannot be written to: " + error.message());
+    }
+}
+
 void run(const Settings& settings, Options options) {
+    // The folders before the data, whose reading takes a while.
+    make_out(settings.out);
+    examples::Resumable resumable(settings.checkpoint,
+                                  {{"batch", std::to_string(settings.batch)},
+                                   {"validation", std::to_string(settings.validation)},
+                                   {"fitness", settings.fitness}});
     const Data data = read_data(settings);
-    std::filesystem::create_directories(settings.out);
     const Shape image = input_shape(settings, data.images);
     nn::Sequential model = make_model(settings, image);
     model.init(options.seed);
     use_schedules(options, settings);
-    const Outcome outcome = train_model(model, data, settings, options);
+    const Outcome outcome = train_model(model, data, settings, options, resumable);
 
     const auto weights = settings.out / "model.safetensors";
     save_safetensors(weights, model);

@@ -224,6 +224,14 @@ grep -qF '  k\x1b[2J  v\x07\x0a\x7f\xc2\x9b é' out || fail "eggroll info writes
 grep -qF '  t\x1b]0;  F32  (1)' out || fail "eggroll info writes controls" out
 
 cd ..
+# Folders that cannot be written to are told before there is any data.
+refused 1 '--out "simulator.py/run" cannot be written to: Not a directory' \
+    "$bin/fashion_mnist" --data /no/such/folder --out simulator.py/run
+mkdir locked
+chmod a-w locked
+[ -w locked ] || refused 1 '--out "locked" cannot be written to: Permission denied' \
+    "$bin/fashion_mnist" --data /no/such/folder --out locked
+refused 1 "is not a directory" "$bin/fashion_mnist" --data /no/such/folder --checkpoint simulator.py
 refused 1 "/no/such/folder" "$bin/fashion_mnist" --data /no/such/folder
 refused 1 --batch "$bin/fashion_mnist" $data --batch 61
 images=data/train-images-idx3-ubyte.gz
