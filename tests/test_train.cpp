@@ -53,8 +53,9 @@ struct Recorder : Callback {
         log += name + what + " ";
         if (what == throws) throw Oops(name + what);
     }
-    void begin(const Eggroll& es, int64_t until) override {
+    bool begin(const Eggroll& es, int64_t until) override {
         note(".begin" + std::to_string(es.generation()) + "-" + std::to_string(until));
+        return nothing_to_do;
     }
     bool after(Eggroll& es, Report& report) override {
         CHECK(es.generation() == report.generation + 1);
@@ -66,6 +67,7 @@ struct Recorder : Callback {
     std::string& log;
     std::string name, throws;
     int64_t stop_after = -1;
+    bool nothing_to_do = false;
 };
 
 }  // namespace
@@ -95,6 +97,16 @@ TEST_CASE("train: a callback stops the run after all have seen the generation [h
     CHECK(trained.run(5, {a, b}).generation == 1);
     CHECK(log == "a.begin0-5 b.begin0-5 a.0 b.0 a.1 b.1 a.end b.end ");
     CHECK(trained.es.generation() == 2);
+}
+
+TEST_CASE("train: a callback stops the run before it begins, after all were told of it [host]") {
+    std::string log;
+    Recorder a(log, "a"), b(log, "b");
+    a.nothing_to_do = true;
+    Trained trained;
+    CHECK(trained.run(5, {a, b}).generation == -1);
+    CHECK(log == "a.begin0-5 b.begin0-5 a.end b.end ");
+    CHECK(trained.es.generation() == 0);
 }
 
 TEST_CASE("train: stop is asked before each generation [host]") {

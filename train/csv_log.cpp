@@ -40,8 +40,9 @@ CsvLog::CsvLog(std::filesystem::path path, std::vector<Column> columns)
 CsvLog::CsvLog(CsvLog&&) noexcept = default;
 CsvLog::~CsvLog() = default;
 
-void CsvLog::begin(const Eggroll& es, int64_t) {
+bool CsvLog::begin(const Eggroll& es, int64_t) {
     file_->open(es.generation());
+    return false;
 }
 
 bool CsvLog::after(Eggroll&, Report& report) {

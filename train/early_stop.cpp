@@ -25,11 +25,12 @@ EarlyStop::EarlyStop(EarlyStopOptions options) : options_(std::move(options)) {
     }
 }
 
-void EarlyStop::begin(const Eggroll&, int64_t) {
+bool EarlyStop::begin(const Eggroll&, int64_t) {
     best_ = improved_ = std::numeric_limits<double>::quiet_NaN();
     best_generation_ = -1;
     waited_ = 0;
     stopped_ = false;
+    return false;
 }
 
 bool EarlyStop::after(Eggroll&, Report& report) {

@@ -31,8 +31,9 @@ JsonLines::JsonLines(std::filesystem::path path, std::vector<Column> columns)
 JsonLines::JsonLines(JsonLines&&) noexcept = default;
 JsonLines::~JsonLines() = default;
 
-void JsonLines::begin(const Eggroll& es, int64_t) {
+bool JsonLines::begin(const Eggroll& es, int64_t) {
     file_->open(es.generation());
+    return false;
 }
 
 bool JsonLines::after(Eggroll&, Report& report) {

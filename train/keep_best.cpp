@@ -54,9 +54,10 @@ KeepBest::KeepBest(nn::Module& model, KeepBestOptions options)
     }
 }
 
-void KeepBest::begin(const Eggroll& es, int64_t) {
+bool KeepBest::begin(const Eggroll& es, int64_t) {
     if (!options_.path.empty() && generation_ < 0) load(es);
     if (!options_.measure) copy_model(before_);
+    return false;
 }
 
 bool KeepBest::after(Eggroll&, Report& report) {

@@ -66,11 +66,12 @@ ProgressBar::ProgressBar(std::ostream& out, ProgressBarOptions options)
     if (!options_.clock) options_.clock = steady_seconds;
 }
 
-void ProgressBar::begin(const Eggroll& es, int64_t until) {
+bool ProgressBar::begin(const Eggroll& es, int64_t until) {
     first_ = done_ = shown_ = es.generation();
     until_ = until;
     start_ = shown_at_ = options_.clock();
     status_.clear();
+    return false;
 }
 
 bool ProgressBar::after(Eggroll& es, Report& report) {

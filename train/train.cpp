@@ -11,7 +11,9 @@ namespace eggroll {
 
 Callback::~Callback() = default;
 
-void Callback::begin(const Eggroll&, int64_t) {}
+bool Callback::begin(const Eggroll&, int64_t) {
+    return false;
+}
 
 bool Callback::after(Eggroll&, Report&) {
     return false;
@@ -51,8 +53,11 @@ Report train(Eggroll& es, int64_t until, const std::function<Report()>& step,
         for_all(std::span(callbacks).first(begun), [&](Callback& callback) { callback.end(es); });
     };
     try {
-        for (; begun < callbacks.size(); ++begun) callbacks[begun].get().begin(es, until);
         bool stopped = false;
+        for (; begun < callbacks.size(); ++begun) {
+            const bool nothing_to_do = callbacks[begun].get().begin(es, until);
+            stopped = stopped || nothing_to_do;
+        }
         while (!stopped && es.generation() < until && !(stop && stop())) {
             const int64_t before = es.generation();
             report = step();

@@ -26,7 +26,7 @@ public:
     /// Throws Error for an option out of range, and when neither patience nor target is given.
     explicit EarlyStop(EarlyStopOptions options);
 
-    void begin(const Eggroll& es, int64_t until) override;
+    bool begin(const Eggroll& es, int64_t until) override;
     bool after(Eggroll& es, Report& report) override;
 
     /// Largest value of the run; NaN before there is one.

@@ -36,7 +36,7 @@ public:
 
     /// Throws Error, the file untouched, when it cannot be written, or holds anything but such a
     /// log.
-    void begin(const Eggroll& es, int64_t until) override;
+    bool begin(const Eggroll& es, int64_t until) override;
     bool after(Eggroll& es, Report& report) override;
     /// Throws Error when what was written did not reach the disk; lines that could not be written
     /// were told when it happened.

@@ -34,7 +34,7 @@ public:
     KeepBest& operator=(KeepBest&&) = default;
 
     /// Throws Error for a file of a resumed run that is damaged, or not of this model.
-    void begin(const Eggroll& es, int64_t until) override;
+    bool begin(const Eggroll& es, int64_t until) override;
     bool after(Eggroll& es, Report& report) override;
     void end(const Eggroll& es) override;
 

@@ -33,7 +33,7 @@ public:
     /// `out` must outlive this. Throws Error for an option out of range.
     explicit ProgressBar(std::ostream& out, ProgressBarOptions options = {});
 
-    void begin(const Eggroll& es, int64_t until) override;
+    bool begin(const Eggroll& es, int64_t until) override;
     bool after(Eggroll& es, Report& report) override;
     /// Leaves the last state to be seen.
     void end(const Eggroll& es) override;

@@ -16,8 +16,9 @@ namespace eggroll {
 class EGGROLL_API Callback {
 public:
     virtual ~Callback();
-    /// Before the first generation; the run ends once `es.generation()` is `until`.
-    virtual void begin(const Eggroll& es, int64_t until);
+    /// Before the first generation; the run ends once `es.generation()` is `until`. True: there is
+    /// nothing to do, the run ends before that generation.
+    virtual bool begin(const Eggroll& es, int64_t until);
     /// After a generation; `es` is ready for the next one. What goes wrong beside the generation
     /// itself is added to `report.trouble`, which the callbacks after this one see. True: the run
     /// stops here.
@@ -70,8 +71,8 @@ private:
 
 /// Calls `step`, which completes a generation of `es`, until `es.generation()` is `until`, so that
 /// a run that was resumed goes on to the same end. Every callback sees every report, in the order
-/// given. The run stops early when one of them says so, or when `stop`, asked before each
-/// generation, says so: for Ctrl-C, or a std::stop_token.
+/// given. The run stops early, even before its first generation, when one of them says so, or when
+/// `stop`, asked before each generation, says so: for Ctrl-C, or a std::stop_token.
 ///
 ///     train(es, 1000, [&] { return es.step(x, loss::mse(target)); },
 ///           {JsonLines("run.jsonl"), EarlyStop({.patience = 50}), ProgressBar(std::cerr)});
