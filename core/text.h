@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <charconv>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 
 namespace eggroll::detail {
 
@@ -21,5 +24,14 @@ std::string in_quotes(std::string_view text);
 /// The shortest text that reads back as the same number: "1e-09", not "0.000000".
 std::string number(float value);
 std::string number(double value);
+
+/// The number that all of the text is; none when it is anything else.
+template <class T>
+std::optional<T> number_in(std::string_view text) {
+    T value{};
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error != std::errc() || end != text.data() + text.size()) return {};
+    return value;
+}
 
 }  // namespace eggroll::detail

@@ -81,6 +81,117 @@ TEST_CASE("early_stop: options out of range are refused [host]") {
           "[early_stop] min_delta is nan, not 0 or more");
     CHECK(refusal({.target = std::nan("")}) == "[early_stop] target is NaN");
     CHECK(refusal({.value = {}, .patience = 1}) == "[early_stop] value is empty");
+    CHECK(refusal({.patience = 1, .name = ""}) == "[early_stop] name is empty");
+}
+
+TEST_CASE("early_stop: a run resumed from any checkpoint stops where it would have [host]") {
+    const TempDirectory directory("early_stop_resumed");
+    // Thirds, which a note must tell exactly; better by too little; nothing; by little again.
+    const auto third = [](const Report& report) { return report.mean / 3.0; };
+    const std::vector<float> means = {kNan, -1, 1, 1.2f, kNan, 1.6f, 1.7f, 1.6f, 1.5f, 9};
+    for (const EarlyStopOptions& options :
+         {EarlyStopOptions{.value = third, .patience = 3, .min_delta = 0.1},
+          EarlyStopOptions{.value = third, .target = 0.55}}) {
+        const auto save = [&](const Eggroll& es, const EarlyStop& early) {
+            save_checkpoint(directory / std::to_string(es.generation()), es, early.notes());
+        };
+        Scripted whole;
+        whole.mean = in_turn(means);
+        EarlyStop early(options);
+        save(whole.es, early);
+        whole.run(10, {early, [&](Eggroll& es, Report&) { save(es, early); }});
+        const int64_t end = whole.es.generation();
+        CHECK(end == (options.patience > 0 ? 9 : 7));
+        for (int64_t generation = 0; generation <= end; ++generation) {
+            CAPTURE(generation);
+            Scripted resumed;
+            resumed.mean = whole.mean;
+            EarlyStop again(options);
+            again.resume(load_checkpoint(directory / std::to_string(generation), resumed.es).notes);
+            CHECK(again.stopped() == (generation == end));
+            for (int time = 0; time < 2; ++time) {
+                if (time > 0) again.resume(again.notes());
+                resumed.run(10, {again});
+                CHECK(resumed.es.generation() == end);
+                CHECK((bits(resumed.model) == bits(whole.model)));
+                CHECK(again.stopped());
+                CHECK(again.best() == early.best());
+                CHECK(again.best_generation() == early.best_generation());
+                CHECK((again.notes() == early.notes()));
+            }
+        }
+    }
+}
+
+TEST_CASE("early_stop: what it goes on from lasts until there is a generation [host]") {
+    EarlyStop first({.patience = 2});
+    Scripted run;
+    run.mean = in_turn({5, 4, 3, 2, 1, 0});
+    run.run(2, {first});
+    EarlyStop early({.patience = 2});
+    early.resume(first.notes());
+    run.run(2, {early});  // nothing to do
+    run.run(6, {early});
+    CHECK(run.es.generation() == 3);
+    run.run(6, {early});  // it was told of one run
+    CHECK(run.es.generation() == 6);
+    CHECK(early.best() == 2);
+    // More patience than that of the run that stopped.
+    Scripted longer;
+    longer.mean = in_turn({5, 4, 3, 2, 1, 0});
+    EarlyStop patient({.patience = 3});
+    patient.resume({{"early_stop.best", "5"},
+                    {"early_stop.improved", "5"},
+                    {"early_stop.best_generation", "0"},
+                    {"early_stop.waited", "2"}});
+    longer.run(6, {patient});
+    CHECK(longer.es.generation() == 1);
+}
+
+TEST_CASE("early_stop: notes by name, none of them, and those that are damaged [host]") {
+    EarlyStop mean({.patience = 2}), best({.value = &Report::best, .patience = 9, .name = "b"});
+    Scripted run;
+    run.mean = in_turn({3, 2});
+    run.run(2, {mean, best});
+    CHECK((mean.notes() == Notes{{"early_stop.best", "3"},
+                                 {"early_stop.improved", "3"},
+                                 {"early_stop.best_generation", "0"},
+                                 {"early_stop.waited", "1"}}));
+    Notes both = mean.notes();
+    both.merge(best.notes());
+    EarlyStop other({.patience = 9, .name = "b"});
+    other.resume(both);
+    CHECK(other.best() == 4);
+
+    const Notes before = mean.notes();
+    const auto refusal = [&](const std::string& key, const std::string& value) {
+        Notes notes = before;
+        notes["early_stop." + key] = value;
+        const std::string message = error_of([&] { mean.resume(notes); });
+        CHECK((mean.notes() == before));
+        return message;
+    };
+    CHECK(refusal("waited", "1 ") ==
+          "[early_stop] note \"early_stop.waited\" is \"1 \", not a number");
+    CHECK(refusal("best", "") == "[early_stop] note \"early_stop.best\" is \"\", not a number");
+    CHECK(refusal("improved", "inf") ==
+          "[early_stop] the notes \"early_stop\" say best 3, improved inf at generation 0, waited "
+          "1, which no run can be");
+    for (const auto& damaged :
+         {std::pair("best", "2"), std::pair("best", "nan"), std::pair("improved", "nan"),
+          std::pair("improved", "-inf"), std::pair("best", "inf"),
+          std::pair("best_generation", "-1"), std::pair("best_generation", "-2"),
+          std::pair("waited", "-1"), std::pair("waited", "9223372036854775807")}) {
+        CAPTURE(damaged.first);
+        CAPTURE(damaged.second);
+        CHECK(contains(refusal(damaged.first, damaged.second), "which no run can be"));
+    }
+    Notes part = before;
+    part.erase("early_stop.best");
+    CHECK(error_of([&] { mean.resume(part); }) ==
+          "[early_stop] there is no note \"early_stop.best\"");
+    mean.resume({{"of", "others"}});
+    CHECK((mean.notes() == EarlyStop({.patience = 1}).notes()));
 }
 
 TEST_CASE("keep_best: the centre of the generation with the best mean") {

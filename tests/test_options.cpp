@@ -212,17 +212,19 @@ TEST_CASE("options: the page has the options of runs and bundles [host]") {
           Defaults{{"every", text(every)}, {"keep", text(keep)}});
     const auto& [accept_changes] = ResumeOptions{};
     CHECK(documented("ResumeOptions") == Defaults{{"accept_changes", text(accept_changes)}});
-    const auto& [value, patience, min_delta, target] = EarlyStopOptions{};
+    const auto& [value, patience, min_delta, target, name] = EarlyStopOptions{};
     Report report;
     report.mean = 3;
     CHECK(documented("EarlyStopOptions") == Defaults{{"value", value(report) == 3 ? "mean" : "?"},
                                                      {"patience", text(patience)},
                                                      {"min_delta", text(min_delta)},
-                                                     {"target", text(target)}});
+                                                     {"target", text(target)},
+                                                     {"name", name}});
     CHECK_THROWS_AS(EarlyStop({}), Error);
     CHECK_THROWS_AS(EarlyStop({.patience = -1}), Error);
     CHECK_THROWS_AS(EarlyStop({.patience = 2, .min_delta = -1.0}), Error);
     CHECK_THROWS_AS(EarlyStop({.patience = 2, .target = std::nan("")}), Error);
+    CHECK_THROWS_AS(EarlyStop({.patience = 2, .name = ""}), Error);
 
     const auto& [pattern, rule_rank, rule_scale, rule_frozen, rule_noise] = ParameterRule{};
     CHECK(documented("ParameterRule") == Defaults{{"pattern", empty(!pattern.empty())},

@@ -7,7 +7,6 @@
 #include "core/text.h"
 #include "core/trouble.h"
 
-#include <charconv>
 #include <cmath>
 #include <exception>
 
@@ -26,14 +25,12 @@ T number_of(const detail::TensorFile& file, const std::string& name) {
     if (found == file.metadata().end()) {
         file.fail("has no \"" + name + "\" in its metadata: it was not written by KeepBest");
     }
-    const std::string& text = found->second;
-    T number = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-    if (error != std::errc() || end != text.data() + text.size()) {
-        file.fail("its metadata has " + detail::in_quotes(text) + " for the number \"" + name +
-                  "\"");
+    const auto number = detail::number_in<T>(found->second);
+    if (!number) {
+        file.fail("its metadata has " + detail::in_quotes(found->second) + " for the number \"" +
+                  name + "\"");
     }
-    return number;
+    return *number;
 }
 
 std::vector<detail::NamedTensor> named(const std::vector<Parameter>& parameters,
