@@ -371,6 +371,37 @@ TEST_CASE("progress_bar: a slow run has a line once in a while, a stopped one it
           "[progress_bar] line_seconds is 0, not above 0");
 }
 
+TEST_CASE("progress_bar: trouble is told when it changes [host]") {
+    std::ostringstream out;
+    Scripted run;
+    ProgressBar bar(out, {.status = [](const Report&) { return "ok"; },
+                          .line_seconds = 1e9,
+                          .clock = [] { return 0.0; }});
+    const auto trouble = [](const Report& report) {
+        const char* of[] = {"", "full", "full", "gone", "gone", "", "", "full", "full", "full"};
+        return of[report.generation % 10];
+    };
+    run.run(10, {[&](Eggroll&, Report& report) { report.trouble = trouble(report); },
+                 [](Eggroll& es, Report&) { return es.generation() == 9; }, bar});
+    const auto told = [&] {
+        std::istringstream text(out.str());
+        out.str("");
+        std::string lines;
+        for (std::string line; std::getline(text, line);) {
+            if (line.starts_with("generation")) lines += line + "\n";
+        }
+        return lines;
+    };
+    CHECK(told() ==
+          "generation 1: full\n"
+          "generation 3: gone\n"
+          "generation 5: no trouble any more\n"
+          "generation 7: full\n");
+    // Every run tells its own.
+    run.run(10, {[&](Eggroll&, Report& report) { report.trouble = trouble(report); }, bar});
+    CHECK(told() == "generation 9: full\n");
+}
+
 TEST_CASE("progress_bar: one line on a terminal, trouble above it [host]") {
     std::ostringstream out;
     double now = 0;
@@ -387,6 +418,7 @@ TEST_CASE("progress_bar: one line on a terminal, trouble above it [host]") {
           "\r[=======                       ]  25 %  1/s  0:03 left  ok\33[K"
           "\r\33[Kgeneration 2: disk full\n"
           "\r[======================        ]  75 %  1.49/s  0:01 left  ok\33[K"
+          "\r\33[Kgeneration 3: no trouble any more\n"
           "\r[==============================] 100 %  1.33/s  0:00 left  ok\33[K\n");
     out.str("");
     run.run(4, {bar});  // nothing to do, nothing to say

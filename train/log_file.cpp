@@ -141,8 +141,7 @@ uint64_t LogFile::kept(int64_t generation) const {
 void LogFile::append(std::string_view line, Report& report) {
     const auto failed = [&](const std::string& reason) {
         add_trouble(report, std::string("[") + caller_ + "] \"" + path_.string() +
-                                "\": generation " + std::to_string(report.generation) +
-                                " is missing: " + reason);
+                                "\": the line is missing: " + reason);
     };
     if (descriptor_ < 0) return failed("the file is not open");
     if (damaged_ && !cut()) return failed("cannot take back half a line: " + message_of(errno));

@@ -71,15 +71,17 @@ bool ProgressBar::begin(const Eggroll& es, int64_t until) {
     until_ = until;
     start_ = shown_at_ = options_.clock();
     status_.clear();
+    trouble_.clear();
     return false;
 }
 
 bool ProgressBar::after(Eggroll& es, Report& report) {
     done_ = es.generation();
     status_ = options_.status(report);
-    if (!report.trouble.empty()) {
+    if (report.trouble != trouble_) {
+        trouble_ = report.trouble;
         *out_ << (terminal_ ? "\r\33[K" : "") << "generation " << report.generation << ": "
-              << report.trouble << std::endl;
+              << (trouble_.empty() ? "no trouble any more" : trouble_) << std::endl;
         shown_at_ = -std::numeric_limits<double>::infinity();
     }
     const std::string line = options_.line ? options_.line(report) : std::string();

@@ -26,8 +26,8 @@ struct ProgressBarOptions {
 };
 
 /// Shows how far a run is, its rate in generations a second and the time left, which are of this
-/// run: what was done before it was resumed does not count. Tells trouble on a line of its own, so
-/// it goes after the callbacks that may have some.
+/// run: what was done before it was resumed does not count. Tells trouble on a line of its own when
+/// it comes, is another, or is over, so it goes after the callbacks that may have some.
 class EGGROLL_API ProgressBar : public Callback {
 public:
     /// `out` must outlive this. Throws Error for an option out of range.
@@ -49,6 +49,7 @@ private:
     int64_t shown_ = 0;  // done_ when it was last shown
     double start_ = 0, shown_at_ = 0;
     std::string status_;
+    std::string trouble_;  // that was told last
 };
 
 }  // namespace eggroll
