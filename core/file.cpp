@@ -10,6 +10,7 @@
 #include <utility>
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -33,7 +34,8 @@ FileCalls& file_calls() {
         .fsync = ::fsync,
         .close = ::close,
         .rename = ::rename,
-        .unlink = ::unlink};
+        .unlink = ::unlink,
+        .flock = ::flock};
     return calls;
 }
 

@@ -21,6 +21,7 @@ struct FileCalls {
     int (*close)(int descriptor);
     int (*rename)(const char* from, const char* to);
     int (*unlink)(const char* path);
+    int (*flock)(int descriptor, int operation);
 };
 FileCalls& file_calls();
 

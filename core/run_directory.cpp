@@ -126,7 +126,7 @@ void RunDirectory::lock() {
     lock_ = file_calls().open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (lock_ < 0) fail_at(kCaller, path_, "cannot be written to: " + message_of(errno));
     std::string refusal;
-    if (::flock(lock_, LOCK_EX | LOCK_NB) < 0) {
+    if (file_calls().flock(lock_, LOCK_EX | LOCK_NB) < 0) {
         const int error = errno;
         refusal = error == EWOULDBLOCK ? "is in use by " + holder(lock_)
                                        : "cannot be locked: " + message_of(error);

@@ -4,8 +4,11 @@
 #include "tests/scripted.h"
 #include "tests/temp_directory.h"
 
+#include "core/file.h"
+
 #include <doctest/doctest.h>
 
+#include <cerrno>
 #include <cmath>
 #include <csignal>
 #include <cstdlib>
@@ -14,6 +17,8 @@
 #include <string>
 
 #include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 using namespace eggroll;
 using namespace eggroll::test;
@@ -44,6 +49,27 @@ struct CsvKind {
     static constexpr const char* kCaller = "[csv_log]";
     static constexpr const char* kName = "log.csv";
     static constexpr size_t kHeaders = 1;
+};
+
+/// Has system calls of files fail until the end of the scope.
+class FailingCalls {
+public:
+    explicit FailingCalls(int error) {
+        failure = error;
+        detail::file_calls().flock = [](int, int) { return fail(); };
+        detail::file_calls().fsync = [](int) { return fail(); };
+    }
+    ~FailingCalls() { detail::file_calls() = before_; }
+    FailingCalls(const FailingCalls&) = delete;
+    FailingCalls& operator=(const FailingCalls&) = delete;
+
+private:
+    static int fail() {
+        errno = failure;
+        return -1;
+    }
+    static inline int failure = 0;
+    const detail::FileCalls before_ = detail::file_calls();
 };
 
 /// No file grows past this in a callback that is run under it.
@@ -299,4 +325,93 @@ TEST_CASE_TEMPLATE("logs: a disk that fills up within a line leaves whole lines 
     CHECK(lines_of(path).size() == Kind::kHeaders + 1);
     run.run(3, {log});  // and such a log is taken up again
     CHECK(lines_of(path).size() == Kind::kHeaders + 2);
+}
+
+TEST_CASE_TEMPLATE("logs: a file is one log's alone while a run lasts [host]", Kind, JsonKind,
+                   CsvKind) {
+    using Log = typename Kind::Log;
+    const TempDirectory directory("logs_two");
+    const auto path = directory / Kind::kName;
+    const std::string in_use =
+        std::string(Kind::kCaller) + " \"" + path.string() + "\": is in use by another log";
+    Scripted run, other;
+    Log log(path), second(path);
+    const auto try_second = [&](Eggroll&, Report&) {
+        const std::string before = read_bytes(path);
+        CHECK(error_of([&] { other.run(1, {second}); }) == in_use);
+        CHECK(read_bytes(path) == before);
+        CHECK(other.es.generation() == 0);
+    };
+    run.run(3, {log, try_second});
+    CHECK(lines_of(path).size() == Kind::kHeaders + 3);
+    CHECK(error_of([&] { run.run(4, {log, second}); }) == in_use);
+    run.run(4, {second});  // nobody has it now
+
+    // A log that was refused does not keep it.
+    write_bytes(path, "a letter\n");
+    CHECK(contains(error_of([&] { run.run(5, {log}); }), "line 1 is not"));
+    std::filesystem::remove(path);
+    write_bytes(path, "");
+    run.run(5, {second});
+    CHECK(lines_of(path).size() == Kind::kHeaders + 1);
+}
+
+TEST_CASE_TEMPLATE("logs: a process that was forked meanwhile does not keep the file [host]", Kind,
+                   JsonKind, CsvKind) {
+    using Log = typename Kind::Log;
+    const TempDirectory directory("logs_fork");
+    const auto path = directory / Kind::kName;
+    int ends[2];
+    REQUIRE(::pipe(ends) == 0);
+    Scripted run;
+    pid_t child = 0;
+    run.run(1, {Log(path), [&](Eggroll&, Report&) {
+                    child = ::fork();
+                    if (child != 0) return;
+                    char none = 0;
+                    ::close(ends[1]);
+                    ::_exit(static_cast<int>(::read(ends[0], &none, 1)));  // until it is closed
+                }});
+    CHECK(error_of([&] { run.run(2, {Log(path)}); }).empty());
+    ::close(ends[1]);
+    int status = -1;
+    CHECK(::waitpid(child, &status, 0) == child);
+    CHECK(status == 0);
+    ::close(ends[0]);
+}
+
+TEST_CASE_TEMPLATE("logs: a file system without locks is gone on without [host]", Kind, JsonKind,
+                   CsvKind) {
+    using Log = typename Kind::Log;
+    const TempDirectory directory("logs_unlocked");
+    const auto path = directory / Kind::kName;
+    const auto failing = [&](int error) {
+        const FailingCalls calls(error);
+        Scripted run;
+        Log log(path);
+        log.begin(run.es, 1);
+    };
+    for (const int error : {ENOLCK, EOPNOTSUPP, ENOTSUP, ENOSYS}) {
+        CAPTURE(error);
+        CHECK(error_of([&] { failing(error); }).empty());
+    }
+    CHECK(error_of([&] { failing(EIO); }) == std::string(Kind::kCaller) + " \"" + path.string() +
+                                                 "\": cannot be locked: Input/output error");
+}
+
+TEST_CASE_TEMPLATE("logs: a file that cannot be synced is told at the end, and let go [host]", Kind,
+                   JsonKind, CsvKind) {
+    using Log = typename Kind::Log;
+    const TempDirectory directory("logs_sync");
+    const auto path = directory / Kind::kName;
+    Scripted run;
+    Log log(path);
+    log.begin(run.es, 1);
+    {
+        const FailingCalls calls(EIO);
+        CHECK(error_of([&] { log.end(run.es); }) == std::string(Kind::kCaller) + " \"" +
+                                                        path.string() +
+                                                        "\": cannot sync: Input/output error");
+    }
+    CHECK(error_of([&] { run.run(1, {Log(path)}); }).empty());
 }

@@ -16,6 +16,7 @@
 #include <utility>
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -88,13 +89,37 @@ void LogFile::open(int64_t generation) {
     close();
     descriptor_ = ::open(path_.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0666);
     if (descriptor_ < 0) fail("cannot open: " + message_of(errno));
+    try {
+        take(generation);
+    } catch (...) {
+        close();
+        throw;
+    }
+}
+
+void LogFile::take(int64_t generation) {
     struct stat status = {};
-    if (::fstat(descriptor_, &status) < 0) fail(message_of(errno));
+    const auto look = [&] {
+        if (::fstat(descriptor_, &status) < 0) fail(message_of(errno));
+    };
+    look();
     regular_ = S_ISREG(status.st_mode);
+    if (regular_) {
+        lock();
+        look();  // another log may have written until now
+    }
     size_ = regular_ && status.st_size > 0 ? kept(generation) : 0;
     damaged_ = regular_ && size_ < static_cast<uint64_t>(status.st_size);
     if (damaged_ && !cut()) fail("cannot cut it to the lines that stay: " + message_of(errno));
     damaged_ = false;
+}
+
+void LogFile::lock() const {
+    if (file_calls().flock(descriptor_, LOCK_EX | LOCK_NB) == 0) return;
+    const int error = errno;
+    if (error == EWOULDBLOCK) fail("is in use by another log");
+    const bool no_locks = error == ENOLCK || error == EOPNOTSUPP || error == ENOSYS;
+    if (!no_locks) fail("cannot be locked: " + message_of(error));
 }
 
 int64_t LogFile::generation_of(std::string_view line) const {
@@ -165,14 +190,17 @@ bool LogFile::cut() const {
 }
 
 void LogFile::finish() {
-    if (regular_ && descriptor_ >= 0 && ::fsync(descriptor_) < 0) {
-        fail("cannot sync: " + message_of(errno));
-    }
+    const bool synced = !regular_ || descriptor_ < 0 || file_calls().fsync(descriptor_) == 0;
+    const int error = errno;
     close();
+    if (!synced) fail("cannot sync: " + message_of(error));
 }
 
 void LogFile::close() noexcept {
-    if (descriptor_ >= 0) ::close(std::exchange(descriptor_, -1));
+    if (descriptor_ < 0) return;
+    // By closing alone processes that were forked meanwhile would go on holding it.
+    if (regular_) file_calls().flock(descriptor_, LOCK_UN);
+    ::close(std::exchange(descriptor_, -1));
 }
 
 void LogFile::fail(const std::string& reason) const {

@@ -49,17 +49,20 @@ public:
     LogFile(LogFile&& other) noexcept;
     LogFile& operator=(LogFile&&) = delete;
 
-    /// Opens or makes the file, and cuts off the lines of generations from `generation` on, and a
-    /// last line that is not whole. Throws Error, nothing changed, when it cannot be written, or
-    /// holds anything but such a log.
+    /// Opens or makes the file, takes it until it is closed, and cuts off the lines of generations
+    /// from `generation` on, and a last line that is not whole. Throws Error, nothing changed, when
+    /// it cannot be written, another log has it, or it holds anything but such a log.
     void open(int64_t generation);
     /// Adds a line, with its end, whole or not at all. What went wrong is added to the report.
     void append(std::string_view line, Report& report);
-    /// Throws Error when what was written did not reach the disk.
+    /// Closes the file. Throws Error when what was written did not reach the disk.
     void finish();
     void close() noexcept;
 
 private:
+    void take(int64_t generation);
+    /// Where the file system has locks.
+    void lock() const;
     /// The generation a line is of; -1: it is no line of such a log.
     int64_t generation_of(std::string_view line) const;
     /// Bytes to keep of what the file holds.

@@ -45,7 +45,8 @@ detail::FileCalls faulty() {
                 },
             .rename = [](const char* from,
                          const char* to) { return fails("rename") ? -1 : real.rename(from, to); },
-            .unlink = [](const char* path) { return fails("unlink") ? -1 : real.unlink(path); }};
+            .unlink = [](const char* path) { return fails("unlink") ? -1 : real.unlink(path); },
+            .flock = real.flock};
 }
 
 // --- Memory -------------------------------------------------------------------------------------

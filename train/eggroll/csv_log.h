@@ -18,11 +18,11 @@ class LogFile;
 /// given, and what trouble there was. Numbers read back as the same float or double; one that is
 /// not finite leaves its cell empty.
 ///
-/// The file is written through after every generation. When a run begins, the lines of generations
-/// it has still to complete are removed, and a last line that a killed process left unfinished: all
-/// of them for a new run, and for one that was resumed those after its checkpoint. What cannot be
-/// written is told in `report.trouble`: that line is missing, the others stay whole, and the run
-/// goes on.
+/// The file is this log's alone while a run lasts, and written through after every generation. When
+/// a run begins, the lines of generations it has still to complete are removed, and a last line
+/// that a killed process left unfinished: all of them for a new run, and for one that was resumed
+/// those after its checkpoint. What cannot be written is told in `report.trouble`: that line is
+/// missing, the others stay whole, and the run goes on.
 class EGGROLL_API CsvLog : public Callback {
 public:
     /// Opens nothing yet. Throws Error for a column without a name or value, or of a name that is
@@ -31,8 +31,8 @@ public:
     CsvLog(CsvLog&&) noexcept;
     ~CsvLog() override;
 
-    /// Throws Error, the file untouched, when it cannot be written, or holds anything but such a
-    /// log.
+    /// Throws Error, the file untouched, when it cannot be written, another log has it (in this
+    /// process or another), or it holds anything but such a log.
     bool begin(const Eggroll& es, int64_t until) override;
     bool after(Eggroll& es, Report& report) override;
     /// Throws Error when what was written did not reach the disk; lines that could not be written

@@ -21,11 +21,11 @@ class LogFile;
 /// Numbers read back as the same float or double; one that is not finite is null. "trouble" is
 /// there when there was some.
 ///
-/// The file is written through after every generation. When a run begins, the lines of generations
-/// it has still to complete are removed, and a last line that a killed process left unfinished: all
-/// of them for a new run, and for one that was resumed those after its checkpoint. What cannot be
-/// written is told in `report.trouble`: that line is missing, the others stay whole, and the run
-/// goes on.
+/// The file is this log's alone while a run lasts, and written through after every generation. When
+/// a run begins, the lines of generations it has still to complete are removed, and a last line
+/// that a killed process left unfinished: all of them for a new run, and for one that was resumed
+/// those after its checkpoint. What cannot be written is told in `report.trouble`: that line is
+/// missing, the others stay whole, and the run goes on.
 class EGGROLL_API JsonLines : public Callback {
 public:
     /// Opens nothing yet. Throws Error for a column without a name or value, or of a name that is
@@ -34,8 +34,8 @@ public:
     JsonLines(JsonLines&&) noexcept;
     ~JsonLines() override;
 
-    /// Throws Error, the file untouched, when it cannot be written, or holds anything but such a
-    /// log.
+    /// Throws Error, the file untouched, when it cannot be written, another log has it (in this
+    /// process or another), or it holds anything but such a log.
     bool begin(const Eggroll& es, int64_t until) override;
     bool after(Eggroll& es, Report& report) override;
     /// Throws Error when what was written did not reach the disk; lines that could not be written
