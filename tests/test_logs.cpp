@@ -16,7 +16,9 @@
 #include <sstream>
 #include <string>
 
+#include <fcntl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -350,7 +352,6 @@ TEST_CASE_TEMPLATE("logs: a file is one log's alone while a run lasts [host]", K
     // A log that was refused does not keep it.
     write_bytes(path, "a letter\n");
     CHECK(contains(error_of([&] { run.run(5, {log}); }), "line 1 is not"));
-    std::filesystem::remove(path);
     write_bytes(path, "");
     run.run(5, {second});
     CHECK(lines_of(path).size() == Kind::kHeaders + 1);
@@ -414,4 +415,64 @@ TEST_CASE_TEMPLATE("logs: a file that cannot be synced is told at the end, and l
                                                         "\": cannot sync: Input/output error");
     }
     CHECK(error_of([&] { run.run(1, {Log(path)}); }).empty());
+}
+
+TEST_CASE_TEMPLATE("logs: a pipe that nobody reads any more is told, without a signal [host]", Kind,
+                   JsonKind, CsvKind) {
+    using Log = typename Kind::Log;
+    const TempDirectory directory("logs_pipe");
+    const auto path = directory / Kind::kName;
+    REQUIRE(::mkfifo(path.c_str(), 0600) == 0);
+    const auto open_end = [&] { return ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC); };
+    int end = open_end();
+    REQUIRE(end >= 0);
+    // What was written since the last time.
+    const auto read_text = [&] {
+        std::string text(65536, '\0');
+        const ssize_t got = ::read(end, text.data(), text.size());
+        text.resize(got > 0 ? static_cast<size_t>(got) : 0);
+        return text;
+    };
+    sigset_t pipe, before;
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    const auto pending = [] {
+        sigset_t set;
+        ::sigpending(&set);
+        return sigismember(&set, SIGPIPE) == 1;
+    };
+    const auto blocked = [] {
+        sigset_t set;
+        ::pthread_sigmask(SIG_BLOCK, nullptr, &set);
+        return sigismember(&set, SIGPIPE) == 1;
+    };
+    const std::string broken = std::string(Kind::kCaller) + " \"" + path.string() +
+                               "\": the line is missing: cannot write: Broken pipe";
+
+    Scripted run;
+    std::vector<std::string> troubles;
+    run.run(5, {timeless, Log(path), [&](Eggroll& es, Report& report) {
+                    troubles.push_back(report.trouble);
+                    const int64_t generations = es.generation();
+                    if (generations == 1) {
+                        CHECK(contains(read_text(), "0.25"));
+                        ::close(end);
+                    } else if (generations == 2) {
+                        CHECK_FALSE(blocked());
+                        ::pthread_sigmask(SIG_BLOCK, &pipe, &before);
+                    } else if (generations == 3) {
+                        CHECK(blocked());
+                        CHECK_FALSE(pending());
+                        ::raise(SIGPIPE);
+                    } else if (generations == 4) {
+                        CHECK(pending());
+                        const timespec now = {};
+                        CHECK(::sigtimedwait(&pipe, nullptr, &now) == SIGPIPE);
+                        ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+                        end = open_end();
+                    }
+                }});
+    CHECK((troubles == std::vector<std::string>{"", broken, broken, broken, ""}));
+    CHECK(contains(read_text(), "0.25"));
+    ::close(end);
 }

@@ -12,10 +12,12 @@
 #include <charconv>
 #include <cmath>
 #include <fstream>
+#include <optional>
 #include <system_error>
 #include <utility>
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -28,6 +30,33 @@ template <class T>
 std::string finite_number(T value) {
     return std::isfinite(value) ? number(value) : std::string();
 }
+
+/// While it lives, this thread's writes to a pipe that nobody reads fail with EPIPE, and no SIGPIPE
+/// comes of them; one that was pending before stays so.
+class WithoutPipeSignal {
+public:
+    WithoutPipeSignal() {
+        ::sigemptyset(&pipe_);
+        ::sigaddset(&pipe_, SIGPIPE);
+        ::pthread_sigmask(SIG_BLOCK, &pipe_, &before_);
+        sigset_t pending;
+        ::sigpending(&pending);
+        was_pending_ = ::sigismember(&pending, SIGPIPE) == 1;
+    }
+    ~WithoutPipeSignal() {
+        constexpr timespec kNow = {};
+        if (!was_pending_) {
+            while (::sigtimedwait(&pipe_, nullptr, &kNow) < 0 && errno == EINTR) continue;
+        }
+        ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+    }
+    WithoutPipeSignal(const WithoutPipeSignal&) = delete;
+    WithoutPipeSignal& operator=(const WithoutPipeSignal&) = delete;
+
+private:
+    sigset_t pipe_, before_;
+    bool was_pending_ = false;
+};
 
 }  // namespace
 
@@ -171,6 +200,8 @@ void LogFile::append(std::string_view line, Report& report) {
     if (descriptor_ < 0) return failed("the file is not open");
     if (damaged_ && !cut()) return failed("cannot take back half a line: " + message_of(errno));
     damaged_ = false;
+    std::optional<WithoutPipeSignal> without_signal;
+    if (!regular_) without_signal.emplace();
     const std::string text = (size_ == 0 ? format_.header : std::string()) + std::string(line);
     for (size_t done = 0; done < text.size();) {
         const ssize_t written = ::write(descriptor_, text.data() + done, text.size() - done);
