@@ -8,7 +8,6 @@
 #include <eggroll/version.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 
 namespace eggroll {
@@ -26,11 +25,8 @@ constexpr std::string_view kRun = "run.", kNotes = "notes.";
 template <class T>
 T read_number(const TensorFile& file, const char* key) {
     const auto found = file.metadata().find(key);
-    T value{};
     if (found != file.metadata().end()) {
-        const std::string& text = found->second;
-        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-        if (error == std::errc() && end == text.data() + text.size()) return value;
+        if (const auto value = number_in<T>(found->second)) return *value;
     }
     file.fail(std::string("says nothing of its \"") + key + "\"");
 }

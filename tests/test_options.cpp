@@ -149,7 +149,8 @@ TEST_CASE("options: what lies outside the ranges is refused by name [host]") {
         {"clip_norm", [](Options& o) { o.clip_norm = kInf; }},
     };
     const Defaults known = documented("Options");
-    for (const auto& [name, spoil] : cases) {
+    for (const auto& [option, spoil] : cases) {
+        const std::string name = option;
         CAPTURE(name);
         CHECK(known.count(name) == 1);
         nn::Linear model(4, 3);

@@ -80,9 +80,11 @@ bool ProgressBar::after(Eggroll& es, Report& report) {
     status_ = options_.status(report);
     if (report.trouble != trouble_) {
         trouble_ = report.trouble;
-        *out_ << (terminal_ ? "\r\33[K" : "") << "generation " << report.generation << ": "
-              << (trouble_.empty() ? "no trouble any more" : trouble_) << std::endl;
-        shown_at_ = -std::numeric_limits<double>::infinity();
+        if (!trouble_.empty()) {
+            *out_ << (terminal_ ? "\r\33[K" : "") << "generation " << report.generation << ": "
+                  << trouble_ << std::endl;
+            shown_at_ = -std::numeric_limits<double>::infinity();
+        }
     }
     const std::string line = options_.line ? options_.line(report) : std::string();
     const double now = options_.clock();

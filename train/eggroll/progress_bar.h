@@ -27,7 +27,7 @@ struct ProgressBarOptions {
 
 /// Shows how far a run is, its rate in generations a second and the time left, which are of this
 /// run: what was done before it was resumed does not count. Tells trouble on a line of its own when
-/// it comes, is another, or is over, so it goes after the callbacks that may have some.
+/// it comes or is another, so it goes after the callbacks that may have some.
 class EGGROLL_API ProgressBar : public Callback {
 public:
     /// `out` must outlive this. Throws Error for an option out of range.
