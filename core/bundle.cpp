@@ -71,10 +71,10 @@ detail::NamedValues& ParameterBundle::values() const {
     return *values_;
 }
 
-void ParameterBundle::add(const std::string& name, const Shape& shape, NoiseShape noise,
-                          Initializer init, const EntryOptions& options) {
-    check(name, shape, noise.is_matrix(), options);
+void ParameterBundle::insert(const std::string& name, const Shape& shape, bool is_matrix,
+                             Initializer init, const EntryOptions& options) {
     if (values().contains(name)) refuse(name, "is there already");
+    const NoiseShape noise = is_matrix ? NoiseShape::of(shape) : NoiseShape{};
     Parameter parameter{name, Tensor::zeros(shape), noise, std::move(init)};
     parameter.rank = options.rank;
     parameter.sigma_scale = options.sigma_scale;
@@ -85,9 +85,15 @@ void ParameterBundle::add(const std::string& name, const Shape& shape, NoiseShap
     values().add(std::move(parameter));
 }
 
-void ParameterBundle::add(const std::string& name, const Tensor& first, NoiseShape noise,
-                          const EntryOptions& options) {
-    check(name, first.shape(), noise.is_matrix(), options);
+void ParameterBundle::add_drawn(const std::string& name, const Shape& shape, bool is_matrix,
+                                const EntryOptions& options) {
+    check(name, shape, is_matrix, options);
+    insert(name, shape, is_matrix, bounded(name, options), options);
+}
+
+void ParameterBundle::add_given(const std::string& name, const Tensor& first, bool is_matrix,
+                                const EntryOptions& options) {
+    check(name, first.shape(), is_matrix, options);
     if (first.dtype() != Dtype::f32) {
         refuse(name, "starts as " + to_string(first.shape()) + " of " +
                          detail::name_of(first.dtype()) + ", but parameters are float32");
@@ -100,23 +106,21 @@ void ParameterBundle::add(const std::string& name, const Tensor& first, NoiseSha
         }
     }
     const auto init = [values](Tensor& value, const NoiseStream&) { value.assign(values); };
-    add(name, first.shape(), noise, init, options);
+    insert(name, first.shape(), is_matrix, init, options);
 }
 
 void ParameterBundle::matrix(const std::string& name, const Shape& shape,
                              const EntryOptions& options) {
-    if (shape.size() != 2) check(name, shape, true, options);
-    add(name, shape, NoiseShape::of(shape), bounded(name, options), options);
+    add_drawn(name, shape, true, options);
 }
 
 void ParameterBundle::matrix(const std::string& name, const Tensor& first,
                              const EntryOptions& options) {
-    if (first.shape().size() != 2) check(name, first.shape(), true, options);
-    add(name, first, NoiseShape::of(first.shape()), options);
+    add_given(name, first, true, options);
 }
 
 void ParameterBundle::vector(const std::string& name, int64_t size, const EntryOptions& options) {
-    add(name, Shape{size}, {}, bounded(name, options), options);
+    add_drawn(name, Shape{size}, false, options);
 }
 
 void ParameterBundle::vector(const std::string& name, const Tensor& first,
@@ -124,11 +128,11 @@ void ParameterBundle::vector(const std::string& name, const Tensor& first,
     if (first.shape().size() != 1) {
         refuse(name, "is " + to_string(first.shape()) + " but a vector has one axis");
     }
-    add(name, first, {}, options);
+    add_given(name, first, false, options);
 }
 
 void ParameterBundle::scalar(const std::string& name, float first, const EntryOptions& options) {
-    add(name, Tensor::full({}, first), {}, options);
+    add_given(name, Tensor::full({}, first), false, options);
 }
 
 Tensor ParameterBundle::value(const std::string& name, const View& view) const {
@@ -150,6 +154,7 @@ Tensor ParameterBundle::forward(const Tensor&, const View&) const {
 }
 
 std::unique_ptr<nn::Module> ParameterBundle::clone() const {
+    (void)values();
     if (typeid(*this) != typeid(ParameterBundle)) return nn::Module::clone();
     auto copy = std::make_unique<ParameterBundle>();
     for (Parameter& parameter : parameters()) {

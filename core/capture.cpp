@@ -33,25 +33,19 @@ std::shared_ptr<Capture> Strategy::capture(const Tensor& x, const Objective& obj
     made->backend = &backend_at("capture", *model_of, x);
     if (made->backend->record != nullptr) {
         warm_up(*model_of, *made);
+        const Keeping keeping(*this, made->kept);
         struct Body {
             Strategy& strategy;
             const Generation& generation;
             const Capture& capture;
         } body{*this, *model_of, *made};
-        kept_ = &made->kept;
-        try {
-            made->recording = made->backend->record(
-                [](void* context) {
-                    const Body& b = *static_cast<const Body*>(context);
-                    b.strategy.submit(b.generation, b.strategy.fitness(b.generation, b.capture.x,
-                                                                       b.capture.objective));
-                },
-                &body);
-        } catch (...) {
-            kept_ = &own_;
-            throw;
-        }
-        kept_ = &own_;
+        made->recording = made->backend->record(
+            [](void* context) {
+                const Body& b = *static_cast<const Body*>(context);
+                b.strategy.submit(b.generation, b.strategy.fitness(b.generation, b.capture.x,
+                                                                   b.capture.objective));
+            },
+            &body);
     }
     made->places = places();
     std::erase_if(captures_, [](const auto& weak) { return weak.expired(); });
@@ -60,6 +54,8 @@ std::shared_ptr<Capture> Strategy::capture(const Tensor& x, const Objective& obj
 }
 
 void Strategy::warm_up(const Generation& generation, const Capture& capture) {
+    KeptMemory passing;
+    const Keeping keeping(*this, passing);
     TensorAccess::backend(run_).begin(generation.backend_run(), next_block(), known_);
     (void)fitness(generation, capture.x, capture.objective);
 }

@@ -4,7 +4,6 @@
 #include "core/run_directory.h"
 #include "core/trouble.h"
 
-#include <algorithm>
 #include <new>
 
 namespace eggroll {
@@ -32,8 +31,7 @@ void require_run_of(const detail::RunDirectory& here, const detail::Strategy& st
     std::string held;
     if (here.unclaimed) {
         held = "a run of " + std::to_string(*here.unclaimed) + " generations";
-    } else if (const auto& owners = here.owners;
-               !owners.empty() && std::ranges::find(owners, strategy.identity) == owners.end()) {
+    } else if (here.owner && here.owner != strategy.identity) {
         held = "the run of another strategy";
     } else {
         return;
@@ -82,8 +80,6 @@ std::optional<CheckpointInfo> Checkpoint::resume(Eggroll& es, ResumeOptions how)
     const std::vector<int64_t> generations = held().generations();
     std::vector<std::string> passed_over;
     for (const int64_t generation : generations) {
-        // All memory is had before anything changes.
-        held().owners.reserve(held().owners.size() + 1);
         std::optional<CheckpointFile> file;
         try {
             file.emplace(kCaller, held().checkpoint(generation));
@@ -93,7 +89,7 @@ std::optional<CheckpointInfo> Checkpoint::resume(Eggroll& es, ResumeOptions how)
         }
         CheckpointInfo info = file->restore(strategy, how, std::move(passed_over));
         held().unclaimed.reset();
-        held().owners.push_back(strategy.identity);
+        held().owner = strategy.identity;
         return info;
     }
     if (!generations.empty()) {
@@ -113,9 +109,9 @@ void Checkpoint::save(const Eggroll& es, const Notes& notes) {
     strategy.settle(kCaller);
     detail::RunDirectory& here = held();
     require_run_of(here, strategy);
-    if (here.owners.empty()) here.owners.push_back(strategy.identity);
     detail::write_checkpoint(kCaller, here.checkpoint(strategy.completed), strategy, notes,
                              detail::kCheckpointPrefix);
+    here.owner = strategy.identity;
     here.remove_old(strategy.completed, options_.keep);
 }
 

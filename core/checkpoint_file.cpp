@@ -141,7 +141,8 @@ void CheckpointFile::require_same(const Strategy& strategy, ResumeOptions how) c
     bool on_purpose = true;
     const auto differs = [&](const std::string& key, const std::string& saved,
                              const std::string& here) {
-        differences.push_back(key + " is " + saved + " in the checkpoint but " + here + " here");
+        differences.push_back(one_line(key) + " is " + one_line(saved) + " in the checkpoint but " +
+                              here + " here");
     };
     std::map<std::string, std::string> left = info_.run;
     for (const Fact& fact : facts_of(strategy, info_.generation)) {
@@ -172,9 +173,9 @@ CheckpointInfo CheckpointFile::restore(Strategy& strategy, ResumeOptions how,
     info.warnings.insert(info.warnings.begin(), warnings.begin(), warnings.end());
     const Device here = strategy.device();
     if (!info.device.empty() && kind_of(info.device) != kind_of(here.name())) {
-        info.warnings.push_back("\"" + info.path.string() + "\" was written on " + info.device +
-                                " and the parameters are on " + here.name() +
-                                " now: what follows may differ in its last bits");
+        info.warnings.push_back("\"" + info.path.string() + "\" was written on " +
+                                in_quotes(info.device) + " and the parameters are on " +
+                                here.name() + " now: what follows may differ in its last bits");
     }
     std::vector<NamedTensor> own = strategy.tensors();
     std::vector<Tensor> values = file_.read(own);

@@ -41,14 +41,6 @@ FileCalls& file_calls() {
 
 namespace {
 
-/// Repeats a system call that a signal interrupted.
-template <class Call>
-auto retry(Call call) {
-    auto result = call();
-    while (result < 0 && errno == EINTR) result = call();
-    return result;
-}
-
 /// The file a save to `path` must replace: where symbolic links lead. Devices and pipes are
 /// refused, because renaming over them would destroy them.
 fs::path resolve_target(const char* caller, const fs::path& path) {
@@ -76,15 +68,24 @@ fs::path resolve_target(const char* caller, const fs::path& path) {
     }
 }
 
+fs::path directory_of(const fs::path& path) {
+    return path.has_parent_path() ? path.parent_path() : fs::path(".");
+}
+
 /// A file beside its target, removed again unless it took the target's place.
 class TemporaryFile {
 public:
     TemporaryFile(const char* caller, const fs::path& path, const char* prefix)
-        : caller_(caller), path_(path), target_(resolve_target(caller, path)) {
+        : caller_(caller),
+          path_(path),
+          target_(resolve_target(caller, path)),
+          directory_(directory_of(target_)) {
         static std::atomic<uint64_t> count{0};
-        directory_ = target_.has_parent_path() ? target_.parent_path() : fs::path(".");
+        // Before anything is replaced: what cannot be synced would not survive.
+        if (directory_.error() != 0)
+            fail("cannot create a file in its directory", directory_.error());
         do {
-            name_ = directory_ /
+            name_ = directory_of(target_) /
                     (prefix + std::to_string(::getpid()) + "-" + std::to_string(count++) + ".tmp");
             descriptor_ = retry([&] {
                 return file_calls().open(name_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
@@ -129,8 +130,8 @@ public:
         if (file_calls().rename(name_.c_str(), target_.c_str()) < 0)
             fail("cannot rename into place", errno);
         renamed_ = true;
-        if (!sync_directory(directory_)) {
-            fail("was written, but its directory could not be synced", EIO);
+        if (const int error = directory_.sync(); error != 0) {
+            fail("was written, but its directory could not be synced", error);
         }
     }
 
@@ -140,12 +141,30 @@ private:
     }
 
     const char* caller_;
-    fs::path path_, target_, directory_, name_;
+    fs::path path_, target_, name_;
+    OpenDirectory directory_;
     int descriptor_ = -1;
     bool renamed_ = false;
 };
 
 }  // namespace
+
+OpenDirectory::OpenDirectory(const fs::path& directory)
+    : descriptor_(retry([&] {
+          return file_calls().open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+      })) {
+    if (descriptor_ < 0 && errno != EACCES && errno != EPERM) error_ = errno;
+}
+
+OpenDirectory::~OpenDirectory() {
+    if (descriptor_ >= 0) file_calls().close(descriptor_);
+}
+
+int OpenDirectory::sync() const {
+    if (descriptor_ < 0) return error_;
+    if (retry([&] { return file_calls().fsync(descriptor_); }) == 0) return 0;
+    return errno == EIO || errno == ENOSPC || errno == EDQUOT ? errno : 0;
+}
 
 InputFile::InputFile(const char* caller, fs::path path) : caller_(caller), path_(std::move(path)) {
     // O_NONBLOCK: opening a pipe nobody writes to would wait for ever.
@@ -199,16 +218,6 @@ void InputFile::read_at(uint64_t offset, std::span<std::byte> to) const {
 
 void InputFile::fail(const std::string& reason) const {
     fail_at(caller_, path_, reason);
-}
-
-bool sync_directory(const fs::path& directory) {
-    const int descriptor = retry([&] {
-        return file_calls().open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-    });
-    if (descriptor < 0) return errno == EACCES || errno == EPERM;
-    const int error = retry([&] { return file_calls().fsync(descriptor); }) < 0 ? errno : 0;
-    file_calls().close(descriptor);
-    return error != EIO && error != ENOSPC && error != EDQUOT;
 }
 
 void write_file_atomically(const char* caller, const fs::path& path,

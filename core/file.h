@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -24,6 +25,14 @@ struct FileCalls {
     int (*flock)(int descriptor, int operation);
 };
 FileCalls& file_calls();
+
+/// Repeats a system call that a signal interrupted.
+template <class Call>
+auto retry(Call call) {
+    auto result = call();
+    while (result < 0 && errno == EINTR) result = call();
+    return result;
+}
 
 /// Throws Error `[caller] "path": reason`.
 [[noreturn]] void fail_at(const char* caller, const std::filesystem::path& path,
@@ -72,9 +81,24 @@ void write_file_atomically(const char* caller, const std::filesystem::path& path
                            const std::function<void(const WriteBytes&)>& content,
                            const char* temporary = kTemporaryPrefix);
 
-/// Makes what was created or renamed in a directory survive a power cut. Returns false for an error
-/// of the disk; where the directory cannot be read, or its file system cannot sync directories,
-/// there is no more one can do.
-bool sync_directory(const std::filesystem::path& directory);
+/// A directory that is open, so that what is created or renamed in it can be made to survive a
+/// power cut.
+class OpenDirectory {
+public:
+    /// Where it may not be read there is nothing to sync by; otherwise `error()` is the errno of
+    /// what went wrong.
+    explicit OpenDirectory(const std::filesystem::path& directory);
+    ~OpenDirectory();
+    OpenDirectory(const OpenDirectory&) = delete;
+    OpenDirectory& operator=(const OpenDirectory&) = delete;
+
+    int error() const { return error_; }
+    /// The errno of an error of the disk, else 0: of a file system that cannot sync directories
+    /// too.
+    int sync() const;
+
+private:
+    int descriptor_ = -1, error_ = 0;
+};
 
 }  // namespace eggroll::detail

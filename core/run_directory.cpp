@@ -2,6 +2,7 @@
 #include "core/run_directory.h"
 
 #include "core/file.h"
+#include "core/text.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -45,10 +46,8 @@ int64_t generation_of(const std::string& name) {
         !name.ends_with(kExtension)) {
         return -1;
     }
-    int64_t generation = -1;
-    const char* first = name.data() + kStem.size();
-    const auto [end, error] = std::from_chars(first, first + kDigits, generation);
-    return error == std::errc() && end == first + kDigits ? generation : -1;
+    const std::string_view digits = std::string_view(name).substr(kStem.size(), kDigits);
+    return std::max<int64_t>(-1, number_in<int64_t>(digits).value_or(-1));
 }
 
 /// Names of what a directory holds. (std::filesystem's iterator ends the program when memory is
@@ -110,8 +109,11 @@ void RunDirectory::make() const {
     for (const fs::path& part : path_) {
         const fs::path above = at;
         at /= part;
-        if (fs::create_directory(at, error) && !sync_directory(above)) {
-            fail_at(kCaller, path_, "the directory above could not be synced");
+        if (fs::create_directory(at, error)) {
+            if (const int failed = OpenDirectory(above).sync(); failed != 0) {
+                fail_at(kCaller, path_,
+                        "the directory above could not be synced: " + message_of(failed));
+            }
         }
         if (std::error_code ignored; error && !fs::is_directory(at, ignored)) {
             fail_at(kCaller, at,

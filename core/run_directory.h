@@ -32,8 +32,8 @@ public:
 
     /// Generations of the run it holds that nobody resumed; empty: there is none.
     std::optional<int64_t> unclaimed;
-    /// Strategy::identity of those whose run it is: who saved into it first, and who resumed it.
-    std::vector<std::shared_ptr<const void>> owners;
+    /// Strategy::identity of the one whose run it is; null before there is one.
+    std::shared_ptr<const void> owner;
 
 private:
     void make() const;

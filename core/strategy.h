@@ -133,6 +133,20 @@ private:
         bool& flag_;
     };
 
+    /// Memory goes to another than `own_` to the end of the scope.
+    class Keeping {
+    public:
+        Keeping(Strategy& strategy, KeptMemory& kept) : strategy_(strategy) {
+            strategy_.kept_ = &kept;
+        }
+        ~Keeping() { strategy_.kept_ = &strategy_.own_; }
+        Keeping(const Keeping&) = delete;
+        Keeping& operator=(const Keeping&) = delete;
+
+    private:
+        Strategy& strategy_;
+    };
+
     /// The change an update makes to one parameter, before it is carried out.
     struct Change {
         Tensor value;

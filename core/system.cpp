@@ -45,6 +45,7 @@ void System::add(const std::string& name, nn::Module& part) {
 }
 
 const nn::Module& System::part(const std::string& name) const {
+    (void)values();
     std::vector<std::string> names;
     for (const auto& [known, module] : parts_) {
         if (known == name) return *module;
@@ -67,6 +68,7 @@ float System::number(const std::string& name) const {
 }
 
 Tensor System::forward(const Tensor& x, const View& v) const {
+    (void)values();
     if (!forward_) {
         throw Error(
             "[System] this system has no Forward: call its parts, or say what the whole computes");
@@ -75,6 +77,7 @@ Tensor System::forward(const Tensor& x, const View& v) const {
 }
 
 std::unique_ptr<nn::Module> System::clone() const {
+    (void)values();
     if (typeid(*this) != typeid(System)) return nn::Module::clone();
     auto copy = std::make_unique<System>(forward_);
     for (const auto& [name, module] : parts_) {

@@ -65,6 +65,18 @@ void append_utf8(std::string& text, uint32_t code) {
     }
 }
 
+std::string one_line(std::string_view text) {
+    std::string result(text);
+    for (size_t at = 0;
+         (at += first_non_utf8(std::string_view(result).substr(at))) < text.size();) {
+        result[at] = '?';
+    }
+    for (char& c : result) {
+        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = ' ';
+    }
+    return result;
+}
+
 std::string in_quotes(std::string_view text) {
     constexpr size_t kLimit = 80;
     std::string result = "\"";

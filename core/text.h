@@ -21,6 +21,9 @@ void append_utf8(std::string& text, uint32_t code);
 /// UTF-8 are escaped, and long text is cut.
 std::string in_quotes(std::string_view text);
 
+/// Valid UTF-8 on one line: control characters become blanks, and what is not UTF-8 '?'.
+std::string one_line(std::string_view text);
+
 /// The shortest text that reads back as the same number: "1e-09", not "0.000000".
 std::string number(float value);
 std::string number(double value);

@@ -223,10 +223,8 @@ Pool& pool() {
 }  // namespace
 
 int parse_thread_count(const std::string& text) {
-    int n = 0;
-    const char* const last = text.data() + text.size();
-    const auto [end, status] = std::from_chars(text.data(), last, n);
-    if (status != std::errc() || end != last || n < 1 || n > kMaxThreads) {
+    const int n = detail::number_in<int>(text).value_or(0);
+    if (n < 1 || n > kMaxThreads) {
         throw Error("[EGGROLL_NUM_THREADS] must be a number from 1 to " +
                     std::to_string(kMaxThreads) + " but is " + detail::in_quotes(text));
     }

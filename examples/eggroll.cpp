@@ -43,6 +43,7 @@ Json to_json(const std::filesystem::path& path, const File& file) {
     Json json = {{"file", path.string()}, {"kind", file.checkpoint ? "checkpoint" : "weights"}};
     if (const auto& c = file.checkpoint) {
         json.update({{"library", c->library},
+                     {"device", c->device},
                      {"generation", c->generation},
                      {"updates", c->updates},
                      {"lr", c->lr},
@@ -93,7 +94,8 @@ void print(const std::filesystem::path& path, const File& file) {
               << ", " << file.content.tensors.size() << " tensors of " << elements << " elements\n";
     if (const auto& c = file.checkpoint) {
         std::cout << "generation " << c->generation << " after " << c->updates << " updates, lr "
-                  << c->lr << ", sigma " << c->sigma << "\n";
+                  << c->lr << ", sigma " << c->sigma
+                  << (c->device.empty() ? "" : ", on " + printable(c->device)) << "\n";
         for (const std::string& warning : c->warnings) {
             std::cout << "warning: " << printable(warning) << "\n";
         }

@@ -203,10 +203,10 @@ refused 1 "--steps is 3999 but the run in" "$bin/fashion_mnist" $data --steps 39
     --accept-changes
 
 # What is in the files.
-json "file kind library generation updates lr sigma run notes tensors" \
+json "file kind library device generation updates lr sigma run notes tensors" \
     "$bin/eggroll" info nano-whole/$last --json
 "$bin/eggroll" info nano-whole/$last whole-run/model.safetensors >out || fail "eggroll info" out
-grep -q "generation 1500 after 1500 updates, lr 0.1, sigma 0.1" out || fail "eggroll info" out
+grep -q "generation 1500 after 1500 updates, lr 0.1, sigma 0.1, on cpu" out || fail "eggroll info" out
 grep -q "^  0.weight  F32  (64,16)  min " out || fail "eggroll info" out
 head -c 900 nano-whole/$last >cut
 refused 1 '"cut": ' "$bin/eggroll" info cut

@@ -506,12 +506,20 @@ TEST_CASE("system: what was moved from, and a Forward that computes nothing, say
     CHECK(error_of([&] { (void)bundle.number("a"); }) == gone);
     CHECK(error_of([&] { (void)bundle.parameter("a"); }) == gone);
     CHECK(error_of([&] { bundle.scalar("b", 1.0f); }) == gone);
+    CHECK(error_of([&] { (void)bundle.clone(); }) == gone);
 
     System system([](const System&, const Tensor&, const View&) { return Tensor(); });
     system.add("taken", taken);
     System kept = std::move(system);
     CHECK(error_of([&] { (void)system.value("taken.a"); }) == "[System] this one was moved from");
-    CHECK(error_of([&] { system.add("other", other); }) == "[System] this one was moved from");
+    for (const auto& use : std::vector<std::function<void()>>{[&] { system.add("other", other); },
+                                                              [&] { (void)system.part("taken"); },
+                                                              [&] {
+                                                                  (void)system(zeros({1, 1}));
+                                                              },
+                                                              [&] { (void)system.clone(); }}) {
+        CHECK(error_of(use) == "[System] this one was moved from");
+    }
     Eggroll es(kept, {.pop_size = 4});
     CHECK(error_of([&] {
               es.step(zeros({1, 1}), loss::mse(zeros({1, 1})));

@@ -174,6 +174,7 @@ TEST_CASE("early_stop: notes by name, none of them, and those that are damaged [
     CHECK(refusal("waited", "1 ") ==
           "[early_stop] note \"early_stop.waited\" is \"1 \", not a number");
     CHECK(refusal("best", "") == "[early_stop] note \"early_stop.best\" is \"\", not a number");
+    CHECK(contains(refusal("best_generation", "9223372036854775807"), "which no run can be"));
     CHECK(refusal("improved", "inf") ==
           "[early_stop] the notes \"early_stop\" say best 3, improved inf at generation 0, waited "
           "1, which no run can be");

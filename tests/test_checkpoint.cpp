@@ -194,10 +194,10 @@ TEST_CASE("checkpoint: going on gives the same bits under every option that chan
              o.sigma_schedule = {"own", [](int64_t t) { return 1.0 / static_cast<double>(t + 1); }};
          }},
     };
-    for (const auto& [name, change] : cases) {
-        CAPTURE(name);
+    for (const auto& one : cases) {
+        CAPTURE(one.first);
         Options options = make_options();
-        change(options);
+        one.second(options);
         const auto run_to = [&](Run& run, int64_t generation) {
             while (run.es.generation() < generation) {
                 run.es.ask();
@@ -290,10 +290,11 @@ TEST_CASE("checkpoint: where it was saved and where it is loaded may differ" *
     CHECK(load_checkpoint(directory / "run", first.es).warnings.empty());
     Run second;
     second.model.to(Device::cpu());
-    CHECK(load_checkpoint(directory / "run", second.es).warnings ==
-          std::vector<std::string>{"\"" + (directory / "run").string() +
-                                   "\" was written on cuda:0 and the parameters are on cpu now: "
-                                   "what follows may differ in its last bits"});
+    CHECK(
+        load_checkpoint(directory / "run", second.es).warnings ==
+        std::vector<std::string>{"\"" + (directory / "run").string() +
+                                 "\" was written on \"cuda:0\" and the parameters are on cpu now: "
+                                 "what follows may differ in its last bits"});
     CHECK(bits(second.model) == bits(first.model));
     second.model.to(test_device());
     first.step_to(5);
@@ -643,7 +644,7 @@ TEST_CASE("checkpoint: a run that was not resumed is not written over [host]") {
     CHECK(std::filesystem::file_size(directory / ("run/" + name_of_checkpoint(3))) > 0);
 }
 
-TEST_CASE("checkpoint: a directory takes only strategies of its run [host]") {
+TEST_CASE("checkpoint: a directory takes one strategy at a time [host]") {
     const TempDirectory directory("checkpoint-owner");
     Checkpoint held(directory / "run");
     Run run, other;
@@ -658,10 +659,15 @@ TEST_CASE("checkpoint: a directory takes only strategies of its run [host]") {
     CHECK(error_of([&] { held.save_if_due(other.es, report); }) == said);
     const Eggroll moved = std::move(run.es);  // the same strategy
     held.save(moved);
-    // Whoever resumes it has the same run.
+    // Whoever resumes it takes it over.
     CHECK(held.resume(other.es)->generation == 3);
     held.save(other.es);
-    held.save(moved);
+    CHECK(contains(error_of([&] { held.save(moved); }), "the run of another strategy"));
+
+    // A save that fails takes nothing.
+    Checkpoint empty(directory / "empty");
+    CHECK(contains(error_of([&] { empty.save(moved, {{"note", "\xFF"}}); }), "UTF-8"));
+    empty.save(other.es);
 }
 
 TEST_CASE("checkpoint: a directory is one process's [host]") {

@@ -246,6 +246,37 @@ TEST_CASE("capture: replays have the bits of steps") {
     CHECK((bits(replayed.model) == bits(plain.model)));
 }
 
+namespace {
+
+/// x W^T scaled by numbers that are brought to the device when it is first called.
+class Lazy : public nn::Module {
+public:
+    Lazy() { register_module("inner", inner_); }
+    Tensor forward(const Tensor& x, const View& v) const override {
+        if (scale_.size() == 0) scale_ = Tensor::from({3}, {0.5f, 1.0f, 2.0f}).to(x.device());
+        return inner_.forward(x, v) * scale_;
+    }
+
+private:
+    nn::Linear inner_{4, 3};
+    mutable Tensor scale_;
+};
+
+}  // namespace
+
+TEST_CASE("capture: a model that makes things when it is first called") {
+    Lazy a, b;
+    for (Lazy* model : {&a, &b}) {
+        model->init(3);
+        model->to(test_device());
+    }
+    const Tensor x = random_tensor({5, 4}), target = random_tensor({5, 3}, 1);
+    Eggroll plain(a, {.pop_size = 6}), recorded(b, {.pop_size = 6});
+    CapturedStep captured = recorded.capture(x, loss::mse(target));
+    for (int t = 0; t < 3; ++t) check_same(captured.step(), plain.step(x, loss::mse(target)));
+    CHECK((bits(a) == bits(b)));
+}
+
 TEST_CASE("capture: per-member inputs, labels and independent members") {
     const Options options{.pop_size = 7, .sigma = 0.1f, .antithetic = false};
     Run plain(options), replayed(options);

@@ -381,6 +381,38 @@ TEST_CASE_TEMPLATE("logs: a process that was forked meanwhile does not keep the 
     ::close(ends[0]);
 }
 
+TEST_CASE_TEMPLATE("logs: a process that was forked meanwhile does not give the file up [host]",
+                   Kind, JsonKind, CsvKind) {
+    using Log = typename Kind::Log;
+    const TempDirectory directory("logs_fork_end");
+    Scripted run, other;
+    Log log(directory / Kind::kName), second(directory / Kind::kName);
+    log.begin(run.es, 1);
+    const pid_t child = ::fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+        log.end(run.es);
+        ::_exit(0);
+    }
+    int status = -1;
+    CHECK(::waitpid(child, &status, 0) == child);
+    CHECK(status == 0);
+    CHECK(contains(error_of([&] { second.begin(other.es, 1); }), "is in use by another log"));
+    log.end(run.es);
+    second.begin(other.es, 1);
+}
+
+TEST_CASE_TEMPLATE("logs: one that was moved from says so [host]", Kind, JsonKind, CsvKind) {
+    using Log = typename Kind::Log;
+    const TempDirectory directory("logs_moved");
+    Scripted run;
+    Log log(directory / Kind::kName);
+    run.run(1, {std::move(log)});
+    CHECK(error_of([&] { run.run(2, {log}); }) ==
+          std::string(Kind::kCaller) + " this one was moved from");
+    CHECK(run.es.generation() == 1);
+}
+
 TEST_CASE_TEMPLATE("logs: a file system without locks is gone on without [host]", Kind, JsonKind,
                    CsvKind) {
     using Log = typename Kind::Log;

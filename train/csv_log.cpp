@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <eggroll/csv_log.h>
 
+#include "core/text.h"
 #include "train/log_file.h"
 
 namespace eggroll {
@@ -11,7 +12,7 @@ constexpr const char* kCaller = "csv_log";
 
 /// A cell as RFC 4180 writes it.
 std::string cell(std::string_view text) {
-    const std::string plain = detail::printable(text);
+    const std::string plain = detail::one_line(text);
     if (plain.find_first_of(",\"") == std::string::npos) return plain;
     std::string result = "\"";
     for (const char c : plain) result += c == '"' ? std::string("\"\"") : std::string(1, c);
@@ -40,8 +41,13 @@ CsvLog::CsvLog(std::filesystem::path path, std::vector<Column> columns)
 CsvLog::CsvLog(CsvLog&&) noexcept = default;
 CsvLog::~CsvLog() = default;
 
+detail::LogFile& CsvLog::file() const {
+    if (!file_) throw Error(std::string("[") + kCaller + "] this one was moved from");
+    return *file_;
+}
+
 bool CsvLog::begin(const Eggroll& es, int64_t) {
-    file_->open(es.generation());
+    file().open(es.generation());
     return false;
 }
 
@@ -50,12 +56,12 @@ bool CsvLog::after(Eggroll&, Report& report) {
     for (const detail::LogField& field : detail::fields_of(report, columns_)) {
         line += field.text + ",";
     }
-    file_->append(line + cell(report.trouble) + "\n", report);
+    file().append(line + cell(report.trouble) + "\n", report);
     return false;
 }
 
 void CsvLog::end(const Eggroll&) {
-    file_->finish();
+    file().finish();
 }
 
 }  // namespace eggroll

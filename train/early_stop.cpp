@@ -95,8 +95,8 @@ void EarlyStop::resume(const Notes& notes) {
         seen.waited = number_of<int64_t>(notes, options_.name + kWaited);
         const bool can_be =
             seen.best_generation >= 0
-                ? std::isfinite(seen.best) && std::isfinite(seen.improved) &&
-                      seen.improved <= seen.best
+                ? seen.best_generation < int64_t{kInitGeneration} && std::isfinite(seen.best) &&
+                      std::isfinite(seen.improved) && seen.improved <= seen.best
                 : seen.best_generation == -1 && std::isnan(seen.best) && std::isnan(seen.improved);
         if (!can_be || seen.waited < 0 || seen.waited > int64_t{kInitGeneration}) {
             throw Error("[early_stop] the notes " + detail::in_quotes(options_.name) +

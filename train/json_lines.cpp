@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <eggroll/json_lines.h>
 
+#include "core/text.h"
 #include "train/log_file.h"
 
 namespace eggroll {
@@ -11,7 +12,7 @@ constexpr const char* kCaller = "json_lines";
 
 std::string json_string(std::string_view text) {
     std::string result = "\"";
-    for (const char c : detail::printable(text)) {
+    for (const char c : detail::one_line(text)) {
         if (c == '"' || c == '\\') result += '\\';
         result += c;
     }
@@ -31,8 +32,13 @@ JsonLines::JsonLines(std::filesystem::path path, std::vector<Column> columns)
 JsonLines::JsonLines(JsonLines&&) noexcept = default;
 JsonLines::~JsonLines() = default;
 
+detail::LogFile& JsonLines::file() const {
+    if (!file_) throw Error(std::string("[") + kCaller + "] this one was moved from");
+    return *file_;
+}
+
 bool JsonLines::begin(const Eggroll& es, int64_t) {
-    file_->open(es.generation());
+    file().open(es.generation());
     return false;
 }
 
@@ -43,12 +49,12 @@ bool JsonLines::after(Eggroll&, Report& report) {
         line += json_string(field.name) + ": " + (field.text.empty() ? "null" : field.text);
     }
     if (!report.trouble.empty()) line += ", \"trouble\": " + json_string(report.trouble);
-    file_->append(line + "}\n", report);
+    file().append(line + "}\n", report);
     return false;
 }
 
 void JsonLines::end(const Eggroll&) {
-    file_->finish();
+    file().finish();
 }
 
 }  // namespace eggroll

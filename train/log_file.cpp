@@ -88,21 +88,9 @@ void require_columns(const char* caller, std::span<const Column> columns) {
         if (column.name.empty()) fail(column, " has no name");
         if (!column.value) fail(column, " has no value");
         if (std::ranges::find(names, column.name) != names.end()) fail(column, " is there already");
-        if (printable(column.name) != column.name) fail(column, " is not printable text");
+        if (one_line(column.name) != column.name) fail(column, " is not printable text");
         names.push_back(column.name);
     }
-}
-
-std::string printable(std::string_view text) {
-    std::string result(text);
-    for (size_t at = 0;
-         (at += first_non_utf8(std::string_view(result).substr(at))) < text.size();) {
-        result[at] = '?';
-    }
-    for (char& c : result) {
-        if (static_cast<unsigned char>(c) < 0x20 || c == 0x7F) c = ' ';
-    }
-    return result;
 }
 
 LogFile::LogFile(LogFile&& other) noexcept
@@ -111,12 +99,17 @@ LogFile::LogFile(LogFile&& other) noexcept
       format_(std::move(other.format_)),
       descriptor_(std::exchange(other.descriptor_, -1)),
       regular_(other.regular_),
+      holder_(other.holder_),
       size_(other.size_),
       damaged_(other.damaged_) {}
 
 void LogFile::open(int64_t generation) {
     close();
-    descriptor_ = ::open(path_.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0666);
+    descriptor_ = retry([&] {
+        return file_calls().open(path_.c_str(),
+                                 O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0666);
+    });
+    holder_ = ::getpid();
     if (descriptor_ < 0) fail("cannot open: " + message_of(errno));
     try {
         take(generation);
@@ -204,8 +197,9 @@ void LogFile::append(std::string_view line, Report& report) {
     if (!regular_) without_signal.emplace();
     const std::string text = (size_ == 0 ? format_.header : std::string()) + std::string(line);
     for (size_t done = 0; done < text.size();) {
-        const ssize_t written = ::write(descriptor_, text.data() + done, text.size() - done);
-        if (written < 0 && errno == EINTR) continue;
+        const ssize_t written = retry([&] {
+            return file_calls().write(descriptor_, text.data() + done, text.size() - done);
+        });
         if (written <= 0) {
             const int error = written < 0 ? errno : EIO;
             damaged_ = done > 0 && !cut();
@@ -221,7 +215,8 @@ bool LogFile::cut() const {
 }
 
 void LogFile::finish() {
-    const bool synced = !regular_ || descriptor_ < 0 || file_calls().fsync(descriptor_) == 0;
+    const bool synced =
+        !regular_ || descriptor_ < 0 || retry([&] { return file_calls().fsync(descriptor_); }) == 0;
     const int error = errno;
     close();
     if (!synced) fail("cannot sync: " + message_of(error));
@@ -230,8 +225,9 @@ void LogFile::finish() {
 void LogFile::close() noexcept {
     if (descriptor_ < 0) return;
     // By closing alone processes that were forked meanwhile would go on holding it.
-    if (regular_) file_calls().flock(descriptor_, LOCK_UN);
-    ::close(std::exchange(descriptor_, -1));
+    // One that was forked may not give up what its parent holds.
+    if (regular_ && holder_ == ::getpid()) file_calls().flock(descriptor_, LOCK_UN);
+    file_calls().close(std::exchange(descriptor_, -1));
 }
 
 void LogFile::fail(const std::string& reason) const {

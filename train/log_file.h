@@ -10,6 +10,8 @@
 #include <string_view>
 #include <vector>
 
+#include <sys/types.h>
+
 // What the logs that have a line for every generation share: their values, and a file that is
 // appended to and stays whole.
 
@@ -27,10 +29,6 @@ std::vector<LogField> fields_of(const Report& report, std::span<const Column> co
 
 /// Throws Error for a column without a value or a name, and for a name that is taken.
 void require_columns(const char* caller, std::span<const Column> columns);
-
-/// The text of valid UTF-8 on one line: control characters are blanks, and what is not UTF-8 is
-/// '?'.
-std::string printable(std::string_view text);
 
 /// How a log's lines look.
 struct LogFormat {
@@ -75,6 +73,7 @@ private:
     LogFormat format_;
     int descriptor_ = -1;
     bool regular_ = false;
+    pid_t holder_ = 0;      // the process that took it
     uint64_t size_ = 0;     // of the lines that are whole
     bool damaged_ = false;  // there is a part of a line behind them
 };

@@ -67,10 +67,12 @@ public:
     std::unique_ptr<nn::Module> clone() const override;
 
 private:
-    void add(const std::string& name, const Shape& shape, NoiseShape noise, Initializer init,
-             const EntryOptions& options);
-    void add(const std::string& name, const Tensor& first, NoiseShape noise,
-             const EntryOptions& options);
+    void add_drawn(const std::string& name, const Shape& shape, bool is_matrix,
+                   const EntryOptions& options);
+    void add_given(const std::string& name, const Tensor& first, bool is_matrix,
+                   const EntryOptions& options);
+    void insert(const std::string& name, const Shape& shape, bool is_matrix, Initializer init,
+                const EntryOptions& options);
 
     detail::NamedValues& values() const;  // throws Error when moved from
 

@@ -94,7 +94,7 @@ public:
 
     /// Writes a checkpoint of this generation and removes those that are too many. Throws Error as
     /// save_checkpoint does, and when the directory holds a run that was not resumed, or `es` is
-    /// neither the first that saved here nor one that resumed.
+    /// not the one that last resumed here, or else first saved.
     void save(const Eggroll& es, const Notes& notes = {});
     /// The same if the number of generations completed is a multiple of `every`, but when the file
     /// cannot be written `report.trouble` says why, and the run may go on: older checkpoints are

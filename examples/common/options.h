@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 
+#include "text.h"
+
 #include <eggroll/strategy.h>
 #include <eggroll/threads.h>
 
@@ -100,7 +102,8 @@ int run_main(CLI::App& app, const CommonFlags& flags, int argc, char** argv, Bod
                   << command_line(argc, argv, "--resume") << std::endl;
         return 130;
     } catch (const std::exception& error) {
-        std::cerr << "error: " << error.what() << std::endl;
+        // What came from a file may not steer the terminal.
+        std::cerr << "error: " << printable(error.what()) << std::endl;
         return 1;
     }
 }

@@ -3,6 +3,7 @@
 #include "resumable.h"
 
 #include "interrupt.h"
+#include "text.h"
 
 #include <eggroll/error.h>
 
@@ -15,7 +16,7 @@ using eggroll::Notes;
 namespace {
 
 void warn(const std::string& text) {
-    std::cerr << "warning: " << text << std::endl;
+    std::cerr << "warning: " << printable(text) << std::endl;
 }
 
 }  // namespace

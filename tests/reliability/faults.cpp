@@ -46,7 +46,10 @@ detail::FileCalls faulty() {
             .rename = [](const char* from,
                          const char* to) { return fails("rename") ? -1 : real.rename(from, to); },
             .unlink = [](const char* path) { return fails("unlink") ? -1 : real.unlink(path); },
-            .flock = real.flock};
+            .flock =
+                [](int descriptor, int operation) {
+                    return fails("flock") ? -1 : real.flock(descriptor, operation);
+                }};
 }
 
 // --- Memory -------------------------------------------------------------------------------------

@@ -18,7 +18,8 @@ class LogFile;
 /// given, and what trouble there was. Numbers read back as the same float or double; one that is
 /// not finite leaves its cell empty.
 ///
-/// The file is this log's alone while a run lasts, and written through after every generation. When
+/// A regular file is this log's alone while a run lasts, where its file system has locks; without,
+/// it is the caller's to see to. It is written through after every generation. When
 /// a run begins, the lines of generations it has still to complete are removed, and a last line
 /// that a killed process left unfinished: all of them for a new run, and for one that was resumed
 /// those after its checkpoint. What cannot be written is told in `report.trouble`: that line is
@@ -40,6 +41,8 @@ public:
     void end(const Eggroll& es) override;
 
 private:
+    detail::LogFile& file() const;  // throws Error when moved from
+
     std::vector<Column> columns_;
     std::unique_ptr<detail::LogFile> file_;
 };
