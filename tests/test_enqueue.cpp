@@ -13,6 +13,7 @@
 #include <cmath>
 #include <limits>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
@@ -253,12 +254,15 @@ class Lazy : public nn::Module {
 public:
     Lazy() { register_module("inner", inner_); }
     Tensor forward(const Tensor& x, const View& v) const override {
-        if (scale_.size() == 0) scale_ = Tensor::from({3}, {0.5f, 1.0f, 2.0f}).to(x.device());
+        std::call_once(called_, [&] {  // from whatever thread is first
+            scale_ = Tensor::from({3}, {0.5f, 1.0f, 2.0f}).to(x.device());
+        });
         return inner_.forward(x, v) * scale_;
     }
 
 private:
     nn::Linear inner_{4, 3};
+    mutable std::once_flag called_;
     mutable Tensor scale_;
 };
 
