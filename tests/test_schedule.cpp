@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
 using namespace eggroll;
@@ -26,6 +27,68 @@ constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr float kInf = std::numeric_limits<float>::infinity();
 
 }  // namespace
+
+TEST_CASE("schedule: linear and warm-up by hand [host]") {
+    const Schedule linear = schedule::linear(4, 0.5);
+    for (const auto& [t, want] : std::vector<std::pair<int, double>>{
+             {0, 1.0}, {1, 0.875}, {2, 0.75}, {4, 0.5}, {99, 0.5}}) {
+        CHECK(linear(t) == want);
+    }
+    CHECK(schedule::linear(3)(3) == 0.0);
+    CHECK(schedule::linear(3, 0.1)(3) == 0.1);
+    CHECK(schedule::linear(2, 3.0)(1) == 2.0);
+    const Schedule warm = schedule::warm_up(4, schedule::linear(2, 0.0));
+    for (const auto& [t, want] : std::vector<std::pair<int, double>>{
+             {0, 0.25}, {1, 0.5}, {3, 1.0}, {4, 1.0}, {5, 0.5}, {6, 0.0}}) {
+        CHECK(warm(t) == want);
+    }
+    CHECK(schedule::warm_up(1)(0) == 1.0);
+    CHECK(schedule::warm_up(3)(7) == 1.0);
+}
+
+TEST_CASE("schedule: descriptions name every constant [host]") {
+    CHECK(Schedule().describe() == "constant");
+    CHECK(schedule::exponential(0.99, 0.1).describe() == "exponential(decay=0.99,floor=0.1)");
+    CHECK(schedule::cosine(100).describe() == "cosine(generations=100,final_factor=0)");
+    CHECK(schedule::linear(7, 0.25).describe() == "linear(generations=7,final_factor=0.25)");
+    CHECK(schedule::warm_up(3, schedule::linear(7)).describe() ==
+          "warm_up(generations=3,then=linear(generations=7,final_factor=0))");
+    const auto one = [](int64_t) { return 1.0; };
+    CHECK(Schedule("mine", one).describe() == "mine");
+    CHECK(Schedule("mine", one, "mine(k=3)").describe() == "mine(k=3)");
+    CHECK(Schedule("mine", one, "mine(k=3)").name() == "mine");
+}
+
+TEST_CASE("schedule: what is out of range is refused [host]") {
+    check_refused([] { schedule::linear(0); }, {"linear", "0"});
+    check_refused([] { schedule::linear(5, -0.5); }, {"linear", "-0.5"});
+    check_refused([] { schedule::linear(5, std::numeric_limits<double>::infinity()); }, {"inf"});
+    check_refused([] { schedule::warm_up(0); }, {"warm_up", "0"});
+    check_refused([] { schedule::warm_up(-3); }, {"warm_up", "-3"});
+}
+
+TEST_CASE("schedule: a factor that is negative or not finite is an error naming all of it") {
+    const Schedule falling("falling",
+                           [](int64_t t) { return 1.0 - 0.75 * static_cast<double>(t); });
+    const Schedule broken("broken", [](int64_t t) { return t < 2 ? 1.0 : std::nan(""); });
+    nn::Sequential model = here(nn::Sequential(nn::Linear(4, 3)));
+    const auto step = [](Eggroll& es) {
+        es.ask();
+        es.tell(random_fitness(8));
+    };
+    Eggroll negative(model, {.pop_size = 8, .lr = 0.5f, .lr_schedule = falling});
+    Eggroll wild(model, {.pop_size = 8, .sigma_schedule = broken});
+    for (Eggroll* es : {&negative, &wild}) {
+        step(*es);
+        step(*es);
+        const std::string before = bits(model);
+        const bool lr = es == &negative;
+        check_refused([&] { es->ask(); }, {lr ? "[lr]" : "[sigma]", lr ? "falling" : "broken",
+                                           lr ? "-0.25" : "nan", "generation 2"});
+        CHECK(es->generation() == 2);
+        CHECK((bits(model) == before));
+    }
+}
 
 TEST_CASE("strategy: schedules by their formulas") {
     const Schedule none;
