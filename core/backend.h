@@ -234,6 +234,8 @@ struct Recording;
 using ChunkFunction = void (*)(void* context, int64_t chunk);
 
 struct Backend {
+    /// Which of several builds of the kernels: "avx2"; null where there is one.
+    const char* kernels;
     /// Whether `linear` and `update` make use of KeptNoise.
     bool keeps_noise;
 

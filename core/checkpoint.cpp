@@ -100,6 +100,11 @@ std::optional<CheckpointInfo> Checkpoint::resume(Eggroll& es, ResumeOptions how)
     return {};
 }
 
+void Checkpoint::check(const Eggroll& es) const {
+    require_run_of(held(), CheckpointAccess::strategy(es));
+    held().require_lock();
+}
+
 bool Checkpoint::is_due(const Eggroll& es) const {
     return es.generation() % options_.every == 0;
 }
@@ -109,6 +114,7 @@ void Checkpoint::save(const Eggroll& es, const Notes& notes) {
     strategy.settle(kCaller);
     detail::RunDirectory& here = held();
     require_run_of(here, strategy);
+    here.require_lock();
     detail::write_checkpoint(kCaller, here.checkpoint(strategy.completed), strategy, notes,
                              detail::kCheckpointPrefix);
     here.owner = strategy.identity;

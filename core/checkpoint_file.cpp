@@ -40,6 +40,13 @@ std::map<std::string, std::string> part_of(const Metadata& metadata, std::string
     return part;
 }
 
+/// What computes: "cpu avx2", "cuda:0".
+std::string device_of(const Strategy& strategy) {
+    const Device device = strategy.device();
+    const char* kernels = backend_of(device).kernels;
+    return kernels == nullptr ? device.name() : device.name() + " " + kernels;
+}
+
 /// "cuda" of "cuda:0".
 std::string_view kind_of(std::string_view device) {
     return device.substr(0, device.find(':'));
@@ -171,11 +178,11 @@ CheckpointInfo CheckpointFile::restore(Strategy& strategy, ResumeOptions how,
     require_same(strategy, how);
     CheckpointInfo info = info_;
     info.warnings.insert(info.warnings.begin(), warnings.begin(), warnings.end());
-    const Device here = strategy.device();
-    if (!info.device.empty() && kind_of(info.device) != kind_of(here.name())) {
+    const std::string here = device_of(strategy);
+    if (!info.device.empty() && kind_of(info.device) != kind_of(here)) {
         info.warnings.push_back("\"" + info.path.string() + "\" was written on " +
-                                in_quotes(info.device) + " and the parameters are on " +
-                                here.name() + " now: what follows may differ in its last bits");
+                                in_quotes(info.device) + " and continues on \"" + here +
+                                "\": what follows may differ in its last bits");
     }
     std::vector<NamedTensor> own = strategy.tensors();
     std::vector<Tensor> values = file_.read(own);
@@ -199,7 +206,7 @@ void write_checkpoint(const char* caller, const std::filesystem::path& path,
     const Milestone at = strategy.milestone();
     Metadata metadata = {{kFormatKey, kFormat},
                          {"library", EGGROLL_VERSION},
-                         {"device", strategy.device().name()},
+                         {"device", device_of(strategy)},
                          {"generation", std::to_string(at.generation)},
                          {"updates", std::to_string(at.updates)},
                          {"lr", number(at.lr)},

@@ -113,6 +113,7 @@ public:
     }
 
     void write(std::span<const std::byte> bytes) {
+        const WithoutSignal without(SIGXFSZ);
         while (!bytes.empty()) {
             const ssize_t written =
                 retry([&] { return file_calls().write(descriptor_, bytes.data(), bytes.size()); });
@@ -148,6 +149,33 @@ private:
 };
 
 }  // namespace
+
+WithoutSignal::WithoutSignal(int signal) {
+    ::sigemptyset(&signal_);
+    ::sigaddset(&signal_, signal);
+    ::pthread_sigmask(SIG_BLOCK, &signal_, &before_);
+    sigset_t pending;
+    ::sigpending(&pending);
+    was_pending_ = ::sigismember(&pending, signal) == 1;
+}
+
+WithoutSignal::~WithoutSignal() {
+    const int error = errno;
+    constexpr timespec kNow = {};
+    if (!was_pending_) {
+        while (::sigtimedwait(&signal_, nullptr, &kNow) < 0 && errno == EINTR) continue;
+    }
+    ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+    errno = error;
+}
+
+void require_place(const char* caller, const fs::path& path) {
+    const fs::path directory = directory_of(resolve_target(caller, path));
+    const int error = ::access(directory.c_str(), W_OK | X_OK) < 0 ? errno : 0;
+    if (error != 0) {
+        fail_at(caller, path, "cannot create a file in its directory: " + message_of(error));
+    }
+}
 
 OpenDirectory::OpenDirectory(const fs::path& directory)
     : descriptor_(retry([&] {

@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 
+#include <signal.h>
 #include <sys/types.h>
 
 namespace eggroll::detail {
@@ -33,6 +34,24 @@ auto retry(Call call) {
     while (result < 0 && errno == EINTR) result = call();
     return result;
 }
+
+/// While it lives, a signal that this thread's own calls raise is not delivered, so that they fail
+/// with an errno instead: SIGXFSZ of a write beyond the limit of a file's size, SIGPIPE of one to a
+/// pipe that nobody reads. One that was pending before stays so.
+class WithoutSignal {
+public:
+    explicit WithoutSignal(int signal);
+    ~WithoutSignal();
+    WithoutSignal(const WithoutSignal&) = delete;
+    WithoutSignal& operator=(const WithoutSignal&) = delete;
+
+private:
+    sigset_t signal_, before_;
+    bool was_pending_ = false;
+};
+
+/// Throws Error unless a file could be put at `path` as things are.
+void require_place(const char* caller, const std::filesystem::path& path);
 
 /// Throws Error `[caller] "path": reason`.
 [[noreturn]] void fail_at(const char* caller, const std::filesystem::path& path,

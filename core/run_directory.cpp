@@ -17,6 +17,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 namespace eggroll::detail {
@@ -124,7 +125,7 @@ void RunDirectory::make() const {
 }
 
 void RunDirectory::lock() {
-    const fs::path name = path_ / "lock";
+    const fs::path name = lock_name();
     lock_ = file_calls().open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (lock_ < 0) fail_at(kCaller, path_, "cannot be written to: " + message_of(errno));
     std::string refusal;
@@ -144,6 +145,16 @@ void RunDirectory::lock() {
     fail_at(kCaller, path_, refusal);
 }
 
+void RunDirectory::require_lock() const {
+    struct stat held = {}, there = {};
+    if (::fstat(lock_, &held) == 0 && ::stat(lock_name().c_str(), &there) == 0 &&
+        held.st_ino == there.st_ino && held.st_dev == there.st_dev) {
+        return;
+    }
+    fail_at(kCaller, path_,
+            "its file \"lock\" was removed or replaced, so another process may use it");
+}
+
 void RunDirectory::sweep() const {
     for (const std::string& name : names_in(path_)) {
         // Checkpoints half written are nobody's now; others may be of a process that still lives.
@@ -152,6 +163,10 @@ void RunDirectory::sweep() const {
             file_calls().unlink((path_ / name).c_str());
         }
     }
+}
+
+fs::path RunDirectory::lock_name() const {
+    return path_ / "lock";
 }
 
 fs::path RunDirectory::checkpoint(int64_t generation) const {

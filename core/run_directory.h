@@ -26,6 +26,8 @@ public:
     std::filesystem::path checkpoint(int64_t generation) const;
     /// Of the checkpoints there are, the newest first.
     std::vector<int64_t> generations() const;
+    /// Throws Error when the lock that is held is no longer the directory's.
+    void require_lock() const;
     /// Removes all but the newest `keep` of those up to `newest`. One that cannot be removed now is
     /// tried again the next time.
     void remove_old(int64_t newest, int keep) const;
@@ -36,6 +38,7 @@ public:
     std::shared_ptr<const void> owner;
 
 private:
+    std::filesystem::path lock_name() const;
     void make() const;
     void lock();
     void sweep() const;

@@ -53,6 +53,7 @@ void set_stream(void* stream) {
 
 detail::Backend cpu::backend_of(const KernelSet& kernels) {
     detail::Backend table{};
+    table.kernels = kernels.name;
     table.keeps_noise = true;
     table.allocate = allocate;
     table.release = release;

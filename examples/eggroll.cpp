@@ -133,9 +133,15 @@ int main(int argc, char** argv) {
     info->add_option("FILE", paths, "the files")->required();
     info->add_flag("--json", flags.json, "a line of JSON for each");
     return examples::run_main(app, flags, argc, argv, [&] {
+        std::string bad;
         for (const std::filesystem::path& path : paths) {
-            const File file = read(path);
-            flags.json ? examples::print_json(to_json(path, file)) : print(path, file);
+            try {
+                const File file = read(path);
+                flags.json ? examples::print_json(to_json(path, file)) : print(path, file);
+            } catch (const Error& error) {
+                bad += (bad.empty() ? "" : "; ") + std::string(error.what());
+            }
         }
+        if (!bad.empty()) throw Error(bad);
     });
 }

@@ -232,22 +232,17 @@ struct Tested {
     std::string line;
 };
 
-struct Outcome {
-    int64_t generations = 0;
-    double train_seconds = 0;  // batches and generations, without reading and testing
-};
-
-Outcome train_model(nn::Module& model, const Data& data, const Settings& settings,
-                    const Options& options, examples::Resumable& run) {
+/// Returns how many generations there are then; adds up the `seconds` of batches and generations,
+/// without reading and testing.
+int64_t train_model(nn::Module& model, const Data& data, const Settings& settings,
+                    const Options& options, examples::Resumable& run, double& seconds) {
     Eggroll es(model, options);
     MiniBatches batches(data.training, settings.batch, options.seed);
     Batch batch(settings.batch, input_shape(settings, data.images));
-    double seconds = 0;
     if (const auto notes = run.resume(es, settings.steps)) {
         seconds = std::stod(notes->at(kSecondsNote));
         batches.skip(es.generation());
     }
-    const auto notes = [&] { return Notes{{kSecondsNote, exact(seconds)}}; };
     const auto out_of_time = [&] { return settings.seconds > 0 && seconds >= settings.seconds; };
     const auto step = [&] {
         const auto start = Clock::now();
@@ -278,13 +273,10 @@ Outcome train_model(nn::Module& model, const Data& data, const Settings& setting
         settings.out / "curve.csv",
         {column("train_seconds", seconds), column("batch_accuracy", tested.batch),
          column("validation_accuracy", tested.validation), column("test_accuracy", tested.test)});
-    // The curve before the checkpoint: a run that goes on from this one finds its line there.
-    const auto save = [&](Eggroll&, Report& report) { run.after(es, report, notes()); };
     const auto line = [&](const Report&) { return tested.line; };
-    train(es, settings.steps, step, {test, curve, save, ProgressBar(std::cout, {.line = line})},
+    train(es, settings.steps, step, {test, curve, run, ProgressBar(std::cout, {.line = line})},
           out_of_time);
-    run.finish(es, notes());
-    return {es.generation(), seconds};
+    return es.generation();
 }
 
 /// Makes the folder if there is none. Throws Error when files cannot be put there.
@@ -302,16 +294,20 @@ void make_out(const std::filesystem::path& out) {
 void run(const Settings& settings, Options options) {
     // The folders before the data, whose reading takes a while.
     make_out(settings.out);
+    double seconds = 0;  // of training
     examples::Resumable resumable(settings.checkpoint,
                                   {{"batch", std::to_string(settings.batch)},
                                    {"validation", std::to_string(settings.validation)},
-                                   {"fitness", settings.fitness}});
+                                   {"fitness", settings.fitness}},
+                                  [&] {
+                                      return Notes{{kSecondsNote, exact(seconds)}};
+                                  });
     const Data data = read_data(settings);
     const Shape image = input_shape(settings, data.images);
     nn::Sequential model = make_model(settings, image);
     model.init(options.seed);
     use_schedules(options, settings);
-    const Outcome outcome = train_model(model, data, settings, options, resumable);
+    const int64_t generations = train_model(model, data, settings, options, resumable, seconds);
 
     const auto weights = settings.out / "model.safetensors";
     save_safetensors(weights, model);
@@ -328,13 +324,13 @@ void run(const Settings& settings, Options options) {
          .y_label = "test accuracy"});
     if (!drawn) std::cout << "no curve.png: gnuplot is missing or failed\n";
     std::cout << "test accuracy of the weights read back from " << weights.string() << ": "
-              << percent(test_accuracy) << " after " << outcome.generations << " generations, "
-              << fixed(outcome.train_seconds, 1) << " s of training" << std::endl;
+              << percent(test_accuracy) << " after " << generations << " generations, "
+              << fixed(seconds, 1) << " s of training" << std::endl;
     if (settings.json) {
         examples::print_json({{"example", "fashion_mnist"},
                               {"test_accuracy", test_accuracy},
-                              {"train_seconds", std::round(outcome.train_seconds * 100) / 100},
-                              {"generations", outcome.generations},
+                              {"train_seconds", std::round(seconds * 100) / 100},
+                              {"generations", generations},
                               {"seed", options.seed}});
     }
 }

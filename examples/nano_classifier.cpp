@@ -150,9 +150,7 @@ float train_from_seed(int64_t steps, const Options& options, const std::string& 
             return fitness == "accuracy" ? accuracy(y, data.labels) : mean(gather(y, data.labels));
         });
     };
-    train(es, steps, step,
-          {[&](Eggroll& now, Report& report) { run.after(now, report); }, ProgressBar(std::cout)});
-    run.finish(es);
+    train(es, steps, step, {run, ProgressBar(std::cout)});
     const float right = accuracy(model(data.x), data.labels).item();
     std::cout << "seed " << options.seed << "  accuracy " << fixed(right, 3) << std::endl;
     return right;

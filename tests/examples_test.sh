@@ -183,7 +183,7 @@ $nano --checkpoint nano-stopped --resume >again
 [ "$(tail -n 1 whole)" = "$(tail -n 1 again)" ] || fail "a run that is over is resumed" again
 refused 2 --checkpoint $nano --resume
 # A checkpoint that does not fit is told once, on stdout, and the run goes on as far as it can.
-refused 1 "File too large" sh -c "trap '' XFSZ; ulimit -f 2
+refused 1 "File too large" sh -c "ulimit -f 2
     exec '$bin/nano_classifier' --steps 2 --every 1 --checkpoint nano-full"
 [ "$(grep -c "^generation 0: .*File too large" out)" -eq 1 ] || fail "trouble is not told" out
 
@@ -197,6 +197,9 @@ cmp whole-run/model.safetensors stopped-run/model.safetensors ||
     fail "fashion_mnist --resume changes the weights"
 for run in whole stopped; do cut -d, -f1-8,11- $run-run/curve.csv >$run.csv; done
 cmp whole.csv stopped.csv || fail "fashion_mnist --resume changes the curve" whole.csv stopped.csv
+cp stopped-run/curve.csv kept.csv
+refused 1 "resume it" $mnist --out stopped-run --checkpoint mnist-stopped
+cmp kept.csv stopped-run/curve.csv || fail "a run that is refused cuts the curve of another" kept.csv
 refused 1 "--batch was 17" $other --out stopped-run --checkpoint mnist-stopped --resume --batch 18
 refused 1 "--steps is 3999 but the run in" "$bin/fashion_mnist" $data --steps 3999 --pop-size 32 \
     --optimizer adam --lr 0.01 --batch 17 --out stopped-run --checkpoint mnist-stopped --resume \
@@ -210,6 +213,8 @@ grep -q "generation 1500 after 1500 updates, lr 0.1, sigma 0.1, on cpu" out || f
 grep -q "^  0.weight  F32  (64,16)  min " out || fail "eggroll info" out
 head -c 900 nano-whole/$last >cut
 refused 1 '"cut": ' "$bin/eggroll" info cut
+"$bin/eggroll" info cut whole-run/model.safetensors 2>/dev/null >out && fail "eggroll info cut" out
+grep -q "^whole-run/model.safetensors: weights" out || fail "eggroll info after a bad file" out
 refused 2 FILE "$bin/eggroll" info
 # Names and texts cannot write to the terminal what they like.
 python3 - <<'PYTHON'

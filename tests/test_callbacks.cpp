@@ -313,11 +313,15 @@ TEST_CASE("keep_best: a file that cannot be written is told, and written once it
     run.mean = in_turn({5, 1, 1, 1});
     KeepBest best(run.model, {.path = path});
     std::vector<std::string> troubles;
+    std::filesystem::create_directory(folder);
+    const auto lose = [&](Eggroll& es, Report&) {
+        if (es.generation() == 1) std::filesystem::remove_all(folder);
+    };
     const auto listen = [&](Eggroll& es, Report& report) {
         troubles.push_back(report.trouble);
         if (es.generation() == 2) std::filesystem::create_directory(folder);
     };
-    run.run(4, {best, listen});
+    run.run(4, {lose, best, listen});
     REQUIRE(troubles.size() == 4);
     for (int i = 0; i < 2; ++i) CHECK(troubles[i].find("[keep_best]") == 0);
     CHECK(troubles[2].empty());
@@ -325,10 +329,25 @@ TEST_CASE("keep_best: a file that cannot be written is told, and written once it
     CHECK(std::filesystem::exists(path));
 
     run.mean = [](int64_t) { return 9.0f; };
-    std::filesystem::remove_all(folder);
-    CHECK(error_of([&] { run.run(5, {best}); }).find("[keep_best]") == 0);
+    const auto remove = [&](Eggroll&, Report&) { std::filesystem::remove_all(folder); };
+    CHECK(error_of([&] { run.run(5, {remove, best}); }).find("[keep_best]") == 0);
     CHECK(run.es.generation() == 5);
     CHECK(best.generation() == 4);
+    // Where none can be put from the first, the run does not begin.
+    CHECK(contains(error_of([&] { run.run(9, {best}); }), "cannot create a file in its directory"));
+    CHECK(run.es.generation() == 5);
+}
+
+TEST_CASE("keep_best: a file that is gone when a run is resumed is told [host]") {
+    const TempDirectory directory("keep_best_gone");
+    Scripted run;
+    run.run(3);
+    std::vector<std::string> troubles;
+    KeepBest best(run.model, {.path = directory / "best"});
+    run.run(5, {best, [&](Eggroll&, Report& report) { troubles.push_back(report.trouble); }});
+    REQUIRE(troubles.size() == 2);
+    CHECK(contains(troubles[0], "is not there: the best of the generations before 3 is not known"));
+    CHECK(troubles[1].empty());
 }
 
 TEST_CASE("progress_bar: lines for a log, with rate and time left by the clock [host]") {
@@ -400,6 +419,18 @@ TEST_CASE("progress_bar: trouble is told when it changes [host]") {
     // Every run tells its own.
     run.run(10, {[&](Eggroll&, Report& report) { report.trouble = trouble(report); }, bar});
     CHECK(told() == "generation 9: full\n");
+}
+
+TEST_CASE("progress_bar: members without a fitness are counted [host]") {
+    std::ostringstream out;
+    Scripted run;
+    ProgressBar bar(out, {.clock = [] { return 0.0; }});
+    run.run(1, {[](Eggroll&, Report& report) {
+                    report.non_finite = 2;
+                    report.no_result = 1;
+                },
+                bar});
+    CHECK(out.str() == "1/1  mean 0  best 1  2 not finite  1 without result\n");
 }
 
 TEST_CASE("progress_bar: one line on a terminal, trouble above it [host]") {

@@ -9,7 +9,6 @@
 
 #include <doctest/doctest.h>
 
-#include <csignal>
 #include <stdexcept>
 
 #include <sys/resource.h>
@@ -27,19 +26,15 @@ namespace {
 /// Makes a write fail after `bytes`, as a full disk does, until the end of the scope.
 class FileSizeLimit {
 public:
-    explicit FileSizeLimit(rlim_t bytes) : handler_(std::signal(SIGXFSZ, SIG_IGN)) {
+    explicit FileSizeLimit(rlim_t bytes) {
         ::getrlimit(RLIMIT_FSIZE, &before_);
         const rlimit limit{bytes, before_.rlim_max};
         REQUIRE(::setrlimit(RLIMIT_FSIZE, &limit) == 0);
     }
-    ~FileSizeLimit() {
-        ::setrlimit(RLIMIT_FSIZE, &before_);
-        std::signal(SIGXFSZ, handler_);
-    }
+    ~FileSizeLimit() { ::setrlimit(RLIMIT_FSIZE, &before_); }
 
 private:
     rlimit before_{};
-    void (*handler_)(int);
 };
 
 void write_text(const std::filesystem::path& path, std::string_view text) {

@@ -89,6 +89,39 @@ TEST_CASE(
     CHECK((bits(trained.model) == bits_after(3)));
 }
 
+TEST_CASE("train: who sees comes before who saves, and who shows is last [host]") {
+    struct Staged : Recorder {
+        Staged(std::string& to, std::string own_name, Stage own)
+            : Recorder(to, std::move(own_name)), at(own) {}
+        Stage stage() const override { return at; }
+        Stage at;
+    };
+    using Stage = Callback::Stage;
+    std::string log;
+    Staged a(log, "a", Stage::show), b(log, "b", Stage::save), c(log, "c", Stage::see),
+        d(log, "d", Stage::see), e(log, "e", Stage::save);
+    Trained trained;
+    trained.run(1, {a, b, c, d, e});
+    CHECK(contains(log, "c.0 d.0 b.0 e.0 a.0 "));
+}
+
+TEST_CASE("train: a callback that cannot do its part is heard before any begins [host]") {
+    struct Careful : Recorder {
+        using Recorder::Recorder;
+        void check(const Eggroll&) const override {
+            if (refuses) throw Oops(name);
+        }
+        bool refuses = false;
+    };
+    std::string log;
+    Careful a(log, "a"), b(log, "b");
+    b.refuses = true;
+    Trained trained;
+    CHECK_THROWS_WITH_AS(trained.run(2, {a, b}), "b", Oops);
+    CHECK(log.empty());
+    CHECK(trained.es.generation() == 0);
+}
+
 TEST_CASE("train: a callback stops the run after all have seen the generation [host]") {
     std::string log;
     Recorder a(log, "a"), b(log, "b");

@@ -46,6 +46,10 @@ detail::LogFile& CsvLog::file() const {
     return *file_;
 }
 
+void CsvLog::check(const Eggroll& es) const {
+    file().check(es.generation());
+}
+
 bool CsvLog::begin(const Eggroll& es, int64_t) {
     file().open(es.generation());
     return false;

@@ -37,6 +37,10 @@ detail::LogFile& JsonLines::file() const {
     return *file_;
 }
 
+void JsonLines::check(const Eggroll& es) const {
+    file().check(es.generation());
+}
+
 bool JsonLines::begin(const Eggroll& es, int64_t) {
     file().open(es.generation());
     return false;

@@ -3,12 +3,14 @@
 
 #include <eggroll/error.h>
 
+#include "core/file.h"
 #include "core/named_tensors.h"
 #include "core/text.h"
 #include "core/trouble.h"
 
 #include <cmath>
 #include <exception>
+#include <utility>
 
 namespace eggroll {
 
@@ -51,6 +53,10 @@ KeepBest::KeepBest(nn::Module& model, KeepBestOptions options)
     }
 }
 
+void KeepBest::check(const Eggroll&) const {
+    if (!options_.path.empty()) detail::require_place(kCaller, options_.path);
+}
+
 bool KeepBest::begin(const Eggroll& es, int64_t) {
     if (!options_.path.empty() && generation_ < 0) load(es);
     if (!options_.measure) copy_model(before_);
@@ -70,6 +76,12 @@ bool KeepBest::after(Eggroll&, Report& report) {
         saved_ = options_.path.empty();
     }
     if (!options_.measure) copy_model(before_);
+    if (std::exchange(missing_, false)) {
+        detail::add_trouble(report, std::string("[") + kCaller + "] " +
+                                        detail::in_quotes(options_.path.string()) +
+                                        ": is not there: the best of the generations before " +
+                                        std::to_string(report.generation) + " is not known");
+    }
     if (!saved_) {
         try {
             save();
@@ -114,7 +126,10 @@ void KeepBest::copy_model(Values& to) const {
 void KeepBest::load(const Eggroll& es) {
     if (es.generation() == 0) return;
     std::error_code error;
-    if (!std::filesystem::exists(options_.path, error) && !error) return;
+    if (!std::filesystem::exists(options_.path, error) && !error) {
+        missing_ = true;
+        return;
+    }
     const detail::TensorFile file(kCaller, options_.path);
     const auto value = number_of<double>(file, kValue);
     const auto generation = number_of<int64_t>(file, kGeneration);

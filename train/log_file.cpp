@@ -12,7 +12,6 @@
 #include <charconv>
 #include <cmath>
 #include <fstream>
-#include <optional>
 #include <system_error>
 #include <utility>
 
@@ -30,33 +29,6 @@ template <class T>
 std::string finite_number(T value) {
     return std::isfinite(value) ? number(value) : std::string();
 }
-
-/// While it lives, this thread's writes to a pipe that nobody reads fail with EPIPE, and no SIGPIPE
-/// comes of them; one that was pending before stays so.
-class WithoutPipeSignal {
-public:
-    WithoutPipeSignal() {
-        ::sigemptyset(&pipe_);
-        ::sigaddset(&pipe_, SIGPIPE);
-        ::pthread_sigmask(SIG_BLOCK, &pipe_, &before_);
-        sigset_t pending;
-        ::sigpending(&pending);
-        was_pending_ = ::sigismember(&pending, SIGPIPE) == 1;
-    }
-    ~WithoutPipeSignal() {
-        constexpr timespec kNow = {};
-        if (!was_pending_) {
-            while (::sigtimedwait(&pipe_, nullptr, &kNow) < 0 && errno == EINTR) continue;
-        }
-        ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
-    }
-    WithoutPipeSignal(const WithoutPipeSignal&) = delete;
-    WithoutPipeSignal& operator=(const WithoutPipeSignal&) = delete;
-
-private:
-    sigset_t pipe_, before_;
-    bool was_pending_ = false;
-};
 
 }  // namespace
 
@@ -103,6 +75,16 @@ LogFile::LogFile(LogFile&& other) noexcept
       size_(other.size_),
       damaged_(other.damaged_) {}
 
+template <class F>
+void LogFile::or_close(const F& f) {
+    try {
+        f();
+    } catch (...) {
+        close();
+        throw;
+    }
+}
+
 void LogFile::open(int64_t generation) {
     close();
     descriptor_ = retry([&] {
@@ -111,12 +93,29 @@ void LogFile::open(int64_t generation) {
     });
     holder_ = ::getpid();
     if (descriptor_ < 0) fail("cannot open: " + message_of(errno));
-    try {
+    or_close([&] {
         take(generation);
-    } catch (...) {
-        close();
-        throw;
+        if (damaged_ && !cut()) fail("cannot cut it to the lines that stay: " + message_of(errno));
+        damaged_ = false;
+    });
+}
+
+void LogFile::check(int64_t generation) {
+    close();
+    std::error_code error;
+    const std::filesystem::file_status status = std::filesystem::status(path_, error);
+    if (status.type() == std::filesystem::file_type::not_found) {
+        return require_place(caller_, path_);
     }
+    if (!error && !std::filesystem::is_regular_file(status))
+        return;  // a pipe may have no reader yet
+    descriptor_ = retry([&] {
+        return file_calls().open(path_.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY, 0);
+    });
+    holder_ = ::getpid();
+    if (descriptor_ < 0) fail("cannot open: " + message_of(errno));
+    or_close([&] { take(generation); });
+    close();
 }
 
 void LogFile::take(int64_t generation) {
@@ -132,8 +131,6 @@ void LogFile::take(int64_t generation) {
     }
     size_ = regular_ && status.st_size > 0 ? kept(generation) : 0;
     damaged_ = regular_ && size_ < static_cast<uint64_t>(status.st_size);
-    if (damaged_ && !cut()) fail("cannot cut it to the lines that stay: " + message_of(errno));
-    damaged_ = false;
 }
 
 void LogFile::lock() const {
@@ -193,8 +190,7 @@ void LogFile::append(std::string_view line, Report& report) {
     if (descriptor_ < 0) return failed("the file is not open");
     if (damaged_ && !cut()) return failed("cannot take back half a line: " + message_of(errno));
     damaged_ = false;
-    std::optional<WithoutPipeSignal> without_signal;
-    if (!regular_) without_signal.emplace();
+    const WithoutSignal without(regular_ ? SIGXFSZ : SIGPIPE);
     const std::string text = (size_ == 0 ? format_.header : std::string()) + std::string(line);
     for (size_t done = 0; done < text.size();) {
         const ssize_t written = retry([&] {

@@ -51,6 +51,8 @@ public:
     /// from `generation` on, and a last line that is not whole. Throws Error, nothing changed, when
     /// it cannot be written, another log has it, or it holds anything but such a log.
     void open(int64_t generation);
+    /// Throws Error where `open` would, and changes nothing.
+    void check(int64_t generation);
     /// Adds a line, with its end, whole or not at all. What went wrong is added to the report.
     void append(std::string_view line, Report& report);
     /// Closes the file. Throws Error when what was written did not reach the disk.
@@ -58,7 +60,11 @@ public:
     void close() noexcept;
 
 private:
+    /// Takes the file that is open and finds what stays of it.
     void take(int64_t generation);
+    /// Calls f, and closes the file if that throws.
+    template <class F>
+    void or_close(const F& f);
     /// Where the file system has locks.
     void lock() const;
     /// The generation a line is of; -1: it is no line of such a log.

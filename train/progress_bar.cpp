@@ -49,7 +49,10 @@ std::string mean_and_best(const Report& report) {
     char text[64];
     std::snprintf(text, sizeof text, "mean %.4g  best %.4g", static_cast<double>(report.mean),
                   static_cast<double>(report.best));
-    return text;
+    std::string words = text;
+    if (report.non_finite > 0) words += "  " + std::to_string(report.non_finite) + " not finite";
+    if (report.no_result > 0) words += "  " + std::to_string(report.no_result) + " without result";
+    return words;
 }
 
 }  // namespace

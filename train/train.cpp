@@ -3,6 +3,7 @@
 
 #include <eggroll/error.h>
 
+#include <algorithm>
 #include <exception>
 #include <span>
 #include <string>
@@ -10,6 +11,12 @@
 namespace eggroll {
 
 Callback::~Callback() = default;
+
+Callback::Stage Callback::stage() const {
+    return Stage::see;
+}
+
+void Callback::check(const Eggroll&) const {}
 
 bool Callback::begin(const Eggroll&, int64_t) {
     return false;
@@ -44,9 +51,12 @@ void for_all(std::span<const AnyCallback> callbacks, const F& f) {
 }  // namespace
 
 Report train(Eggroll& es, int64_t until, const std::function<Report()>& step,
-             const std::vector<AnyCallback>& callbacks, const std::function<bool()>& stop) {
+             const std::vector<AnyCallback>& given, const std::function<bool()>& stop) {
     if (until < 0) throw Error("[train] until is " + std::to_string(until) + ", not 0 or more");
     if (!step) throw Error("[train] there is no step to call");
+    std::vector<AnyCallback> callbacks = given;
+    std::ranges::stable_sort(callbacks, {}, [](const AnyCallback& c) { return c.get().stage(); });
+    for (const AnyCallback& callback : callbacks) callback.get().check(es);
     Report report{.generation = -1};
     size_t begun = 0;
     const auto end = [&] {

@@ -27,7 +27,7 @@ using Notes = std::map<std::string, std::string>;
 struct CheckpointInfo {
     std::filesystem::path path;
     std::string library;      // the version that wrote it, "0.1.0"
-    std::string device;       // where the parameters were, "cpu", "cuda:0"
+    std::string device;       // what computed: "cpu avx512", "cuda:0"
     int64_t generation = 0;   // completed
     int64_t updates = 0;      // of them those that changed the parameters
     float lr = 0, sigma = 0;  // the base values that schedules multiply
@@ -35,7 +35,7 @@ struct CheckpointInfo {
     std::map<std::string, std::string> run;
     Notes notes;
     /// What went otherwise than it should without being a reason to stop: newer checkpoints that
-    /// are damaged, another version of the library, another kind of device than the strategy's.
+    /// are damaged, another version of the library, another kind of device or instruction set.
     std::vector<std::string> warnings;
 };
 
@@ -69,6 +69,8 @@ struct CheckpointOptions {
 };
 
 /// The directory of a run, held by one process: checkpoints of it, the last few of which are kept.
+/// What a run draws itself, such as mini-batches, is in no checkpoint: drawn from `es.generation()`
+/// it is the same after a resume, and the state of a generator can go into the notes.
 ///
 ///     Checkpoint run("runs/a", {.every = 100});
 ///     run.resume(es);
@@ -101,6 +103,9 @@ public:
     /// still there.
     void save_if_due(const Eggroll& es, Report& report, const Notes& notes = {});
     bool is_due(const Eggroll& es) const;
+    /// Throws Error when `save` would refuse `es`, and when the directory is no longer this
+    /// process's: its lock was removed.
+    void check(const Eggroll& es) const;
 
     /// Absolute.
     const std::filesystem::path& directory() const;

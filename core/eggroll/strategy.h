@@ -207,7 +207,8 @@ public:
     /// Opens a generation; asking again gives the same one until it is told.
     Population ask();
     /// Closes the generation with one fitness a member, or Options::evaluations (P,k), and updates
-    /// the parameters. When it throws, the generation stays open and nothing has changed.
+    /// the parameters. Fitness is kept in float32: differences beyond its 24 bits are lost. When it
+    /// throws, the generation stays open and nothing has changed.
     Report tell(std::span<const float> fitness);
     Report tell(std::span<const double> fitness);
     Report tell(const Tensor& fitness);

@@ -27,8 +27,16 @@ struct CommonFlags {
 };
 
 /// A whole number from `least` on.
-inline CLI::Range at_least(int64_t least) {
-    return CLI::Range(least, int64_t{1} << 62);
+inline CLI::Validator at_least(int64_t least) {
+    return CLI::Validator(
+        [least](std::string& text) {
+            int64_t value = 0;
+            const bool well = CLI::detail::lexical_cast(text, value) && value >= least &&
+                              value <= int64_t{1} << 62;
+            return well ? std::string()
+                        : text + " is no whole number from " + std::to_string(least) + " on";
+        },
+        "", "");
 }
 
 /// Adds --steps --pop-size --sigma --lr --rank --seed --threads --json. The values found in `flags`

@@ -34,10 +34,15 @@ void add_checkpoint_flags(CLI::App& app, CheckpointFlags& flags) {
         ->needs("--resume");
 }
 
-Resumable::Resumable(const CheckpointFlags& flags, Notes settings)
+Resumable::Resumable(const CheckpointFlags& flags, Notes settings, std::function<Notes()> notes)
     : settings_(std::move(settings)), wanted_(flags.resume), how_{flags.accept_changes} {
     if (flags.directory.empty()) return;
     held_.emplace(flags.directory, eggroll::CheckpointOptions{.every = flags.every});
+    saving_.emplace(*held_, [settings = settings_, notes = std::move(notes)] {
+        Notes all = settings;
+        if (notes) all.merge(notes());
+        return all;
+    });
     catch_interrupts();
 }
 
@@ -65,23 +70,25 @@ std::optional<Notes> Resumable::resume(eggroll::Eggroll& es, int64_t steps) {
     return found->notes;
 }
 
-void Resumable::after(const eggroll::Eggroll& es, eggroll::Report& report, const Notes& notes) {
-    if (!held_) return;
+void Resumable::check(const eggroll::Eggroll& es) const {
+    if (saving_) saving_->check(es);
+}
+
+bool Resumable::begin(const eggroll::Eggroll& es, int64_t until) {
+    return saving_ && saving_->begin(es, until);
+}
+
+bool Resumable::after(eggroll::Eggroll& es, eggroll::Report& report) {
+    if (!saving_) return false;
     if (interrupted()) {
-        held_->save(es, with_settings(notes));
+        saving_->end(es);
         throw Interrupted{es.generation()};
     }
-    held_->save_if_due(es, report, with_settings(notes));
+    return saving_->after(es, report);
 }
 
-void Resumable::finish(const eggroll::Eggroll& es, const Notes& notes) {
-    if (held_) held_->save(es, with_settings(notes));
-}
-
-Notes Resumable::with_settings(const Notes& notes) const {
-    Notes all = settings_;
-    all.insert(notes.begin(), notes.end());
-    return all;
+void Resumable::end(const eggroll::Eggroll& es) {
+    if (saving_) saving_->end(es);
 }
 
 }  // namespace examples

@@ -3,9 +3,10 @@
 
 #include "options.h"
 
-#include <eggroll/checkpoint.h>
+#include <eggroll/save_checkpoint.h>
 
 #include <filesystem>
+#include <functional>
 #include <optional>
 
 namespace examples {
@@ -19,27 +20,29 @@ struct CheckpointFlags {
 /// Adds --checkpoint --every --resume --accept-changes.
 void add_checkpoint_flags(CLI::App& app, CheckpointFlags& flags);
 
-/// A run that can be stopped by Ctrl-C and gone on with, if the flags say so.
-class Resumable {
+/// A run that can be stopped by Ctrl-C and gone on with, if the flags say so; a callback of train.
+class Resumable : public eggroll::Callback {
 public:
     /// `settings` are options of the program's own that make the run what it is: they are kept in
-    /// the checkpoints, and others are refused when it is resumed.
-    Resumable(const CheckpointFlags& flags, eggroll::Notes settings);
+    /// the checkpoints, and others are refused when it is resumed. `notes` is asked for what else
+    /// goes into each.
+    Resumable(const CheckpointFlags& flags, eggroll::Notes settings,
+              std::function<eggroll::Notes()> notes = {});
 
     /// With --resume: puts `es` where the newest checkpoint is. Returns its notes, if there is one.
     /// Throws eggroll::Error when that is of another run, or beyond `steps` generations.
     std::optional<eggroll::Notes> resume(eggroll::Eggroll& es, int64_t steps);
-    /// After a generation: a checkpoint if one is due; `report.trouble` says what went wrong.
-    /// Throws Interrupted, after another, when Ctrl-C was pressed.
-    void after(const eggroll::Eggroll& es, eggroll::Report& report,
-               const eggroll::Notes& notes = {});
-    /// After the last generation: a checkpoint of it.
-    void finish(const eggroll::Eggroll& es, const eggroll::Notes& notes = {});
+
+    Stage stage() const override { return Stage::save; }
+    void check(const eggroll::Eggroll& es) const override;
+    bool begin(const eggroll::Eggroll& es, int64_t until) override;
+    /// Throws Interrupted, after a checkpoint, when Ctrl-C was pressed.
+    bool after(eggroll::Eggroll& es, eggroll::Report& report) override;
+    void end(const eggroll::Eggroll& es) override;
 
 private:
-    eggroll::Notes with_settings(const eggroll::Notes& notes) const;
-
     std::optional<eggroll::Checkpoint> held_;
+    std::optional<eggroll::SaveCheckpoint> saving_;
     eggroll::Notes settings_;
     bool wanted_;
     eggroll::ResumeOptions how_;

@@ -36,6 +36,7 @@
 #include <eggroll/residual.h>
 #include <eggroll/rms_norm.h>
 #include <eggroll/safetensors.h>
+#include <eggroll/save_checkpoint.h>
 #include <eggroll/schedule.h>
 #include <eggroll/scorer.h>
 #include <eggroll/sequential.h>

@@ -24,15 +24,11 @@ struct EarlyStopOptions {
 
 /// Stops a run that has reached its target, or that no longer gets better. A value that is not
 /// finite is no improvement. Each run counts anew, unless `resume` tells it what to go on from:
-/// then it stops where a run without a break would have. It goes before the callback that saves,
-/// whose checkpoint else lacks its last generation:
+/// then it stops where a run without a break would have.
 ///
 ///     EarlyStop early({.patience = 50});
 ///     if (auto info = run.resume(es)) early.resume(info->notes);
-///     train(es, 1000, step, {early, [&](Eggroll& now, Report& report) {
-///                                run.save_if_due(now, report, early.notes());
-///                            }});
-///     run.save(es, early.notes());
+///     train(es, 1000, step, {early, SaveCheckpoint(run, [&] { return early.notes(); })});
 class EGGROLL_API EarlyStop : public Callback {
 public:
     /// Throws Error for an option out of range, and when neither patience nor target is given.

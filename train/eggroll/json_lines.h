@@ -37,6 +37,7 @@ public:
 
     /// Throws Error, the file untouched, when it cannot be written, another log has it (in this
     /// process or another), or it holds anything but such a log.
+    void check(const Eggroll& es) const override;
     bool begin(const Eggroll& es, int64_t until) override;
     bool after(Eggroll& es, Report& report) override;
     /// Throws Error when what was written did not reach the disk; lines that could not be written

@@ -33,7 +33,10 @@ public:
     KeepBest(KeepBest&&) = default;
     KeepBest& operator=(KeepBest&&) = default;
 
-    /// Throws Error for a file of a resumed run that is damaged, or not of this model.
+    /// Throws Error when no file can be put at `path`.
+    void check(const Eggroll& es) const override;
+    /// Throws Error for a file of a resumed run that is damaged, or not of this model; one that is
+    /// missing is told in the next report.
     bool begin(const Eggroll& es, int64_t until) override;
     bool after(Eggroll& es, Report& report) override;
     void end(const Eggroll& es) override;
@@ -57,7 +60,7 @@ private:
     Values before_, best_;
     double value_ = std::numeric_limits<double>::quiet_NaN();
     int64_t generation_ = -1;
-    bool saved_ = true;
+    bool saved_ = true, missing_ = false;
 };
 
 }  // namespace eggroll

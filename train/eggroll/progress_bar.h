@@ -11,7 +11,8 @@
 namespace eggroll {
 
 struct ProgressBarOptions {
-    /// A few words on a generation; empty: its mean and best fitness.
+    /// A few words on a generation; empty: its mean and best fitness, and how many members had
+    /// none.
     std::function<std::string(const Report&)> status = {};
     /// A line about a generation that stays, above the bar; where there is none it takes the place
     /// of a line of progress. Empty text: none this time.
@@ -27,12 +28,13 @@ struct ProgressBarOptions {
 
 /// Shows how far a run is, its rate in generations a second and the time left, which are of this
 /// run: what was done before it was resumed does not count. Tells trouble on a line of its own when
-/// it comes or is another, so it goes after the callbacks that may have some.
+/// it comes or is another, so it is shown after all else.
 class EGGROLL_API ProgressBar : public Callback {
 public:
     /// `out` must outlive this. Throws Error for an option out of range.
     explicit ProgressBar(std::ostream& out, ProgressBarOptions options = {});
 
+    Stage stage() const override { return Stage::show; }
     bool begin(const Eggroll& es, int64_t until) override;
     bool after(Eggroll& es, Report& report) override;
     /// Leaves the last state to be seen.

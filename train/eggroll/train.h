@@ -15,7 +15,15 @@ namespace eggroll {
 /// What is told of a run: override what matters.
 class EGGROLL_API Callback {
 public:
+    /// In every generation those that see it come first, then who saves it, then who shows it, so
+    /// that what is saved has been seen, and what is shown tells how that went.
+    enum class Stage { see, save, show };
+
     virtual ~Callback();
+    virtual Stage stage() const;
+    /// Before any callback begins: throws Error when it could not do its part in this run, which is
+    /// what it would rather say before another has replaced a file. Changes nothing.
+    virtual void check(const Eggroll& es) const;
     /// Before the first generation; the run ends once `es.generation()` is `until`. True: there is
     /// nothing to do, the run ends before that generation.
     virtual bool begin(const Eggroll& es, int64_t until);
@@ -70,9 +78,10 @@ private:
 };
 
 /// Calls `step`, which completes a generation of `es`, until `es.generation()` is `until`, so that
-/// a run that was resumed goes on to the same end. Every callback sees every report, in the order
-/// given. The run stops early, even before its first generation, when one of them says so, or when
-/// `stop`, asked before each generation, says so: for Ctrl-C, or a std::stop_token.
+/// a run that was resumed goes on to the same end. Every callback sees every report, by stage and
+/// then in the order given. The run stops early, even before its first generation, when one of them
+/// says so, or when `stop`, asked before each generation, says so: for Ctrl-C, or a
+/// std::stop_token.
 ///
 ///     train(es, 1000, [&] { return es.step(x, loss::mse(target)); },
 ///           {JsonLines("run.jsonl"), EarlyStop({.patience = 50}), ProgressBar(std::cerr)});
