@@ -28,6 +28,8 @@ public:
     /// goes into each.
     Resumable(const CheckpointFlags& flags, eggroll::Notes settings,
               std::function<eggroll::Notes()> notes = {});
+    Resumable(const Resumable&) = delete;
+    Resumable& operator=(const Resumable&) = delete;
 
     /// With --resume: puts `es` where the newest checkpoint is. Returns its notes, if there is one.
     /// Throws eggroll::Error when that is of another run, or beyond `steps` generations.
