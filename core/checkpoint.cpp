@@ -90,6 +90,7 @@ std::optional<CheckpointInfo> Checkpoint::resume(Eggroll& es, ResumeOptions how)
         CheckpointInfo info = file->restore(strategy, how, std::move(passed_over));
         held().unclaimed.reset();
         held().owner = strategy.identity;
+        held().saved = strategy.completed;
         return info;
     }
     if (!generations.empty()) {
@@ -109,15 +110,20 @@ bool Checkpoint::is_due(const Eggroll& es) const {
     return es.generation() % options_.every == 0;
 }
 
+int64_t Checkpoint::saved() const {
+    return held().saved;
+}
+
 void Checkpoint::save(const Eggroll& es, const Notes& notes) {
     detail::Strategy& strategy = CheckpointAccess::strategy(es);
-    strategy.settle(kCaller);
+    strategy.catch_up();
     detail::RunDirectory& here = held();
     require_run_of(here, strategy);
     here.require_lock();
     detail::write_checkpoint(kCaller, here.checkpoint(strategy.completed), strategy, notes,
                              detail::kCheckpointPrefix);
     here.owner = strategy.identity;
+    here.saved = strategy.completed;
     here.remove_old(strategy.completed, options_.keep);
 }
 
@@ -125,7 +131,7 @@ void Checkpoint::save_if_due(const Eggroll& es, Report& report, const Notes& not
     detail::Strategy& strategy = CheckpointAccess::strategy(es);
     require_run_of(held(), strategy);
     if (!is_due(es)) return;
-    strategy.settle(kCaller);
+    strategy.catch_up();
     try {
         save(es, notes);
     } catch (const std::bad_alloc&) {

@@ -62,6 +62,10 @@ std::string where_of(const TableEntry& entry, int state) {
 
 void Strategy::settle(const char* caller) {
     require_closed(caller);
+    catch_up();
+}
+
+void Strategy::catch_up() {
     if (!known_) learn();
 }
 
@@ -227,7 +231,7 @@ using detail::CheckpointFile;
 
 void save_checkpoint(const std::filesystem::path& path, const Eggroll& es, const Notes& notes) {
     detail::Strategy& strategy = CheckpointAccess::strategy(es);
-    strategy.settle("save_checkpoint");
+    strategy.catch_up();
     detail::write_checkpoint("save_checkpoint", path, strategy, notes, detail::kTemporaryPrefix);
 }
 

@@ -151,8 +151,10 @@ void RunDirectory::require_lock() const {
         held.st_ino == there.st_ino && held.st_dev == there.st_dev) {
         return;
     }
+    const bool other = there.st_ino != 0 || errno == ENOENT;
     fail_at(kCaller, path_,
-            "its file \"lock\" was removed or replaced, so another process may use it");
+            other ? "its file \"lock\" was removed or replaced, so another process may use it"
+                  : "its file \"lock\" cannot be looked at: " + message_of(errno));
 }
 
 void RunDirectory::sweep() const {

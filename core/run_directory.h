@@ -36,6 +36,8 @@ public:
     std::optional<int64_t> unclaimed;
     /// Strategy::identity of the one whose run it is; null before there is one.
     std::shared_ptr<const void> owner;
+    /// Generations of the checkpoint that its owner saved or resumed last; -1 before there is one.
+    int64_t saved = -1;
 
 private:
     std::filesystem::path lock_name() const;

@@ -95,7 +95,9 @@ public:
     void enqueue(Capture& capture);
 
     // Checkpoints (checkpoint_file.cpp).
-    /// Waits for what was enqueued; throws Error while a generation is open.
+    /// Waits for what was enqueued, so that the host knows how it ended.
+    void catch_up();
+    /// The same; throws Error while a generation is open.
     void settle(const char* caller);
     Milestone milestone() const;
     /// All tensors that a run is: parameters, and the optimizer's state.

@@ -346,6 +346,25 @@ TEST_CASE("keep_best: a file that is gone when a run is resumed is told [host]")
     KeepBest best(run.model, {.path = directory / "best"});
     run.run(5, {best, [&](Eggroll&, Report& report) { troubles.push_back(report.trouble); }});
     REQUIRE(troubles.size() == 2);
+    // What was missed is no trouble of a run that finds it.
+    Scripted other;
+    other.run(3);
+    KeepBest late(other.model, {.path = directory / "late"});
+    other.run(3, {late});
+    std::filesystem::copy(directory / "best", directory / "late");
+    std::vector<std::string> more;
+    other.run(4, {late, [&](Eggroll&, Report& report) { more.push_back(report.trouble); }});
+    CHECK(more == std::vector<std::string>{""});
+    // One that is damaged is refused before a log is cut.
+    write_bytes(directory / "best", "nothing");
+    JsonLines(directory / "log").begin(other.es, 9);
+    write_bytes(directory / "log", "{\"generation\": 7, \"x\": 1}\n");
+    KeepBest again(other.model, {.path = directory / "best"});
+    CHECK(contains(error_of([&] {
+                       other.run(9, {JsonLines(directory / "log"), again});
+                   }),
+                   "too few for a safetensors file"));
+    CHECK(read_bytes(directory / "log").size() > 0);
     CHECK(contains(troubles[0], "is not there: the best of the generations before 3 is not known"));
     CHECK(troubles[1].empty());
 }

@@ -418,20 +418,31 @@ TEST_CASE("checkpoint: another model is refused [host]") {
                    "not there here"));
 }
 
-TEST_CASE("checkpoint: not while a generation is open [host]") {
+TEST_CASE("checkpoint: a generation that is open is not in it, and none is loaded into it [host]") {
     const TempDirectory directory("checkpoint-open");
     Run run;
-    save_checkpoint(directory / "run", run.es);
     Checkpoint held(directory / "held", {.every = 1});
-    run.es.ask();
-    const std::string open = "generation 0 is open: tell it first";
+    run.step_to(2);
+    run.es.enqueue(run.x(), run.objective());
+    const Population open = run.es.ask();
+    save_checkpoint(directory / "run", run.es);
     Report report;
-    CHECK(error_of([&] { save_checkpoint(directory / "run", run.es); }) ==
-          "[save_checkpoint] " + open);
+    held.save_if_due(run.es, report);
+    CHECK(report.trouble.empty());
+    CHECK(held.saved() == 3);
+    const std::string said = "generation 3 is open: tell it first";
     CHECK(error_of([&] { load_checkpoint(directory / "run", run.es); }) ==
-          "[load_checkpoint] " + open);
-    CHECK(error_of([&] { held.save_if_due(run.es, report); }) == "[Checkpoint] " + open);
-    CHECK(error_of([&] { held.resume(run.es); }) == "[Checkpoint] " + open);
+          "[load_checkpoint] " + said);
+    CHECK(error_of([&] { held.resume(run.es); }) == "[Checkpoint] " + said);
+
+    // The open one goes on, and so does who loads what was saved.
+    run.es.tell(open.evaluate(run.x(), run.objective()));
+    run.step_to(6);
+    CHECK(bits(run.model) == bits_after(6));
+    Run second;
+    CHECK(load_checkpoint(directory / "run", second.es).generation == 3);
+    second.step_to(6);
+    CHECK(bits(second.model) == bits_after(6));
 }
 
 TEST_CASE("checkpoint: every truncation and every flipped bit is refused or harmless [host]") {

@@ -230,6 +230,27 @@ TEST_CASE_TEMPLATE("logs: a file that is no such log stays as it is [host]", Kin
           std::string::npos);
 }
 
+TEST_CASE_TEMPLATE("logs: a run that another log refuses leaves this one as it is [host]", Kind,
+                   JsonKind, CsvKind) {
+    using Log = typename Kind::Log;
+    const TempDirectory directory("logs_refused_run");
+    const auto path = directory / Kind::kName;
+    Scripted first;
+    first.run(3, {Log(path)});
+    const std::string lines = read_bytes(path);
+    write_bytes(directory / "letter", "a letter\n");
+    Scripted other;
+    Log held(directory / "held");
+    held.begin(other.es, 1);
+    for (const char* bad : {"letter", "held", "", "no/log"}) {
+        CAPTURE(bad);
+        Scripted run;
+        CHECK(!error_of([&] { run.run(3, {Log(path), Log(directory / bad)}); }).empty());
+        CHECK(read_bytes(path) == lines);
+        CHECK(run.es.generation() == 0);
+    }
+}
+
 TEST_CASE("csv_log: a log with other columns is not added to [host]") {
     const TempDirectory directory("csv_columns");
     const auto path = directory / "log.csv";

@@ -92,6 +92,38 @@ TEST_CASE("save_checkpoint: the last generation is saved whatever else goes wron
     CHECK(newest(directory / "thrown") == 2);
 }
 
+TEST_CASE("save_checkpoint: a step that throws leaves what was completed saved [host]") {
+    const TempDirectory directory("save_checkpoint_step");
+    Scripted run;
+    {
+        Checkpoint to(directory / "run");
+        const auto step = [&] {
+            run.es.ask();  // which stays open
+            if (run.es.generation() == 2) throw std::runtime_error("no fitness");
+            return run.step();
+        };
+        CHECK_THROWS_WITH_AS(train(run.es, 9, step, {SaveCheckpoint(to)}), "no fitness",
+                             std::runtime_error);
+    }
+    CHECK(newest(directory / "run") == 2);
+}
+
+TEST_CASE("save_checkpoint: what could not be saved at the end is saved by the next run [host]") {
+    const TempDirectory directory("save_checkpoint_again");
+    Scripted run;
+    {
+        Checkpoint to(directory / "run");
+        const auto lock = directory / "run/lock", aside = directory / "aside";
+        const auto hide = [&](Eggroll&, Report&) { std::filesystem::rename(lock, aside); };
+        CHECK(contains(error_of([&] { run.run(1, {hide, SaveCheckpoint(to)}); }), "was removed"));
+        std::filesystem::rename(aside, lock);
+        CHECK(to.saved() == -1);
+        run.run(1, {SaveCheckpoint(to)});
+        CHECK(to.saved() == 1);
+    }
+    CHECK(newest(directory / "run") == 1);
+}
+
 TEST_CASE("save_checkpoint: a lock that was removed is told, and no file is written [host]") {
     const TempDirectory directory("save_checkpoint_lock");
     Scripted run;

@@ -53,12 +53,22 @@ KeepBest::KeepBest(nn::Module& model, KeepBestOptions options)
     }
 }
 
-void KeepBest::check(const Eggroll&) const {
+void KeepBest::check(const Eggroll& es) const {
     if (!options_.path.empty()) detail::require_place(kCaller, options_.path);
+    if (goes_on(es)) (void)read();
 }
 
 bool KeepBest::begin(const Eggroll& es, int64_t) {
-    if (!options_.path.empty() && generation_ < 0) load(es);
+    missing_ = false;
+    if (goes_on(es)) {
+        std::optional<Kept> kept = read();
+        missing_ = !kept;
+        if (kept) {
+            best_ = std::move(kept->values);
+            value_ = kept->value;
+            generation_ = kept->generation;
+        }
+    }
     if (!options_.measure) copy_model(before_);
     return false;
 }
@@ -123,19 +133,17 @@ void KeepBest::copy_model(Values& to) const {
     to = std::move(copy);
 }
 
-void KeepBest::load(const Eggroll& es) {
-    if (es.generation() == 0) return;
+bool KeepBest::goes_on(const Eggroll& es) const {
+    return !options_.path.empty() && generation_ < 0 && es.generation() > 0;
+}
+
+std::optional<KeepBest::Kept> KeepBest::read() const {
     std::error_code error;
-    if (!std::filesystem::exists(options_.path, error) && !error) {
-        missing_ = true;
-        return;
-    }
+    if (!std::filesystem::exists(options_.path, error) && !error) return {};
     const detail::TensorFile file(kCaller, options_.path);
-    const auto value = number_of<double>(file, kValue);
-    const auto generation = number_of<int64_t>(file, kGeneration);
-    best_ = file.read(named(model_->parameters(), {}));
-    value_ = value;
-    generation_ = generation;
+    return Kept{.values = file.read(named(model_->parameters(), {})),
+                .value = number_of<double>(file, kValue),
+                .generation = number_of<int64_t>(file, kGeneration)};
 }
 
 void KeepBest::save() {

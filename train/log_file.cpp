@@ -107,8 +107,8 @@ void LogFile::check(int64_t generation) {
     if (status.type() == std::filesystem::file_type::not_found) {
         return require_place(caller_, path_);
     }
-    if (!error && !std::filesystem::is_regular_file(status))
-        return;  // a pipe may have no reader yet
+    if (std::filesystem::is_directory(status)) fail("cannot open: " + message_of(EISDIR));
+    if (!error && !std::filesystem::is_regular_file(status)) return;  // a pipe may have no reader
     descriptor_ = retry([&] {
         return file_calls().open(path_.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY, 0);
     });

@@ -51,7 +51,8 @@ public:
     /// from `generation` on, and a last line that is not whole. Throws Error, nothing changed, when
     /// it cannot be written, another log has it, or it holds anything but such a log.
     void open(int64_t generation);
-    /// Throws Error where `open` would, and changes nothing.
+    /// Throws Error where `open` would as things are, and changes nothing; a pipe or device is not
+    /// looked at.
     void check(int64_t generation);
     /// Adds a line, with its end, whole or not at all. What went wrong is added to the report.
     void append(std::string_view line, Report& report);

@@ -16,23 +16,13 @@ void SaveCheckpoint::check(const Eggroll& es) const {
     run_->check(es);
 }
 
-bool SaveCheckpoint::begin(const Eggroll& es, int64_t) {
-    saved_ = es.generation();
-    return false;
-}
-
 bool SaveCheckpoint::after(Eggroll& es, Report& report) {
-    if (!run_->is_due(es)) return false;
-    const size_t before = report.trouble.size();
-    run_->save_if_due(es, report, notes());
-    if (report.trouble.size() == before) saved_ = es.generation();
+    if (run_->is_due(es)) run_->save_if_due(es, report, notes());
     return false;
 }
 
 void SaveCheckpoint::end(const Eggroll& es) {
-    if (es.generation() == saved_) return;
-    run_->save(es, notes());
-    saved_ = es.generation();
+    if (es.generation() > 0 && es.generation() != run_->saved()) run_->save(es, notes());
 }
 
 }  // namespace eggroll

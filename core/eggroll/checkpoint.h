@@ -48,8 +48,9 @@ struct ResumeOptions {
 
 /// Writes all that `es` is to one safetensors file: tensors "parameters/NAME" and
 /// "optimizer/I/NAME", the rest as its metadata, with a checksum over everything. Waits for what
-/// was enqueued. The file appears whole or not at all. Throws Error while a generation is open, and
-/// naming the file and the reason when it cannot be written.
+/// was enqueued. A generation that is open is not in it: who goes on asks for it anew. The file
+/// appears whole or not at all. Throws Error naming the file and the reason when it cannot be
+/// written.
 EGGROLL_API void save_checkpoint(const std::filesystem::path& path, const Eggroll& es,
                                  const Notes& notes = {});
 
@@ -103,6 +104,8 @@ public:
     /// still there.
     void save_if_due(const Eggroll& es, Report& report, const Notes& notes = {});
     bool is_due(const Eggroll& es) const;
+    /// Generations of the checkpoint that was saved or resumed last; -1 before there is one.
+    int64_t saved() const;
     /// Throws Error when `save` would refuse `es`, and when the directory is no longer this
     /// process's: its lock was removed.
     void check(const Eggroll& es) const;

@@ -74,10 +74,6 @@ void Resumable::check(const eggroll::Eggroll& es) const {
     if (saving_) saving_->check(es);
 }
 
-bool Resumable::begin(const eggroll::Eggroll& es, int64_t until) {
-    return saving_ && saving_->begin(es, until);
-}
-
 bool Resumable::after(eggroll::Eggroll& es, eggroll::Report& report) {
     if (!saving_) return false;
     if (interrupted()) {

@@ -37,7 +37,6 @@ public:
 
     Stage stage() const override { return Stage::save; }
     void check(const eggroll::Eggroll& es) const override;
-    bool begin(const eggroll::Eggroll& es, int64_t until) override;
     /// Throws Interrupted, after a checkpoint, when Ctrl-C was pressed.
     bool after(eggroll::Eggroll& es, eggroll::Report& report) override;
     void end(const eggroll::Eggroll& es) override;

@@ -19,7 +19,7 @@ class LogFile;
 ///     {"generation": 0, "mean": -1.25, ..., "seconds": 0.004, "accuracy": 0.5}
 ///
 /// Numbers read back as the same float or double; one that is not finite is null. "trouble" is
-/// there when there was some.
+/// there when there was some before it was logged.
 ///
 /// A regular file is this log's alone while a run lasts, where its file system has locks; without,
 /// it is the caller's to see to. It is written through after every generation. When

@@ -6,6 +6,7 @@
 
 #include <filesystem>
 #include <limits>
+#include <optional>
 
 namespace eggroll {
 
@@ -33,10 +34,9 @@ public:
     KeepBest(KeepBest&&) = default;
     KeepBest& operator=(KeepBest&&) = default;
 
-    /// Throws Error when no file can be put at `path`.
+    /// Throws Error when no file can be put at `path`, and for one of a resumed run that is damaged
+    /// or not of this model; one that is missing is told in the next report.
     void check(const Eggroll& es) const override;
-    /// Throws Error for a file of a resumed run that is damaged, or not of this model; one that is
-    /// missing is told in the next report.
     bool begin(const Eggroll& es, int64_t until) override;
     bool after(Eggroll& es, Report& report) override;
     void end(const Eggroll& es) override;
@@ -52,7 +52,15 @@ private:
     using Values = std::vector<Tensor>;
 
     void copy_model(Values& to) const;
-    void load(const Eggroll& es);
+    struct Kept {
+        Values values;
+        double value;
+        int64_t generation;
+    };
+    /// What the file of a run that was resumed holds; empty when there is none.
+    std::optional<Kept> read() const;
+    /// Whether the next run goes on from the file.
+    bool goes_on(const Eggroll& es) const;
     void save();
 
     nn::Module* model_;

@@ -11,7 +11,8 @@ namespace eggroll {
 /// Saves a run into its directory: whenever a checkpoint is due, after all callbacks that see the
 /// generation, and its last generation, due or not, however the run ends. A checkpoint that cannot
 /// be written is told in `report.trouble` and the run goes on; the last one, if it cannot be
-/// written either, is an Error at the end.
+/// written either, is an Error at the end. Logs have seen the generation before it is saved, so
+/// that trouble of saving is not in them: ProgressBar tells it, as any callback of Stage::show can.
 ///
 ///     Checkpoint run("runs/a", {.every = 100});
 ///     run.resume(es);
@@ -25,7 +26,6 @@ public:
     /// Throws Error, before any log or file is touched, when the directory holds another run, or
     /// this one and it was not resumed.
     void check(const Eggroll& es) const override;
-    bool begin(const Eggroll& es, int64_t until) override;
     bool after(Eggroll& es, Report& report) override;
     void end(const Eggroll& es) override;
 
@@ -34,7 +34,6 @@ private:
 
     Checkpoint* run_;
     std::function<Notes()> notes_;
-    int64_t saved_ = 0;  // generations that need no other checkpoint
 };
 
 }  // namespace eggroll
