@@ -54,11 +54,8 @@ EarlyStop::EarlyStop(EarlyStopOptions options) : options_(std::move(options)) {
 }
 
 bool EarlyStop::begin(const Eggroll&, int64_t) {
-    if (!resumed_) {
-        seen_ = {};
-        stopped_ = false;
-    }
-    return stopped_;
+    if (!resumed_) seen_ = {};
+    return stopped();
 }
 
 bool EarlyStop::after(Eggroll&, Report& report) {
@@ -74,8 +71,7 @@ bool EarlyStop::after(Eggroll&, Report& report) {
             seen_.waited = 0;
         }
     }
-    stopped_ = enough();
-    return stopped_;
+    return stopped();
 }
 
 Notes EarlyStop::notes() const {
@@ -107,11 +103,10 @@ void EarlyStop::resume(const Notes& notes) {
         }
     }
     seen_ = seen;
-    stopped_ = enough();
     resumed_ = true;
 }
 
-bool EarlyStop::enough() const {
+bool EarlyStop::stopped() const {
     return seen_.best >= options_.target ||
            (options_.patience > 0 && seen_.waited >= options_.patience);
 }

@@ -75,29 +75,15 @@ LogFile::LogFile(LogFile&& other) noexcept
       size_(other.size_),
       damaged_(other.damaged_) {}
 
-template <class F>
-void LogFile::or_close(const F& f) {
-    try {
-        f();
-    } catch (...) {
-        close();
-        throw;
-    }
-}
-
 void LogFile::open(int64_t generation) {
     close();
-    descriptor_ = retry([&] {
-        return file_calls().open(path_.c_str(),
-                                 O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0666);
-    });
-    holder_ = ::getpid();
-    if (descriptor_ < 0) fail("cannot open: " + message_of(errno));
-    or_close([&] {
-        take(generation);
-        if (damaged_ && !cut()) fail("cannot cut it to the lines that stay: " + message_of(errno));
-        damaged_ = false;
-    });
+    take(O_CREAT, generation);
+    if (damaged_ && !cut()) {
+        const int error = errno;
+        close();
+        fail("cannot cut it to the lines that stay: " + message_of(error));
+    }
+    damaged_ = false;
 }
 
 void LogFile::check(int64_t generation) {
@@ -109,25 +95,35 @@ void LogFile::check(int64_t generation) {
     }
     if (std::filesystem::is_directory(status)) fail("cannot open: " + message_of(EISDIR));
     if (!error && !std::filesystem::is_regular_file(status)) return;  // a pipe may have no reader
-    descriptor_ = retry([&] {
-        return file_calls().open(path_.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY, 0);
-    });
-    holder_ = ::getpid();
-    if (descriptor_ < 0) fail("cannot open: " + message_of(errno));
-    or_close([&] { take(generation); });
+    take(0, generation);
     close();
 }
 
-void LogFile::take(int64_t generation) {
+void LogFile::take(int flags, int64_t generation) {
+    descriptor_ = retry([&] {
+        return file_calls().open(path_.c_str(), flags | O_WRONLY | O_APPEND | O_CLOEXEC | O_NOCTTY,
+                                 0666);
+    });
+    holder_ = ::getpid();
+    if (descriptor_ < 0) fail("cannot open: " + message_of(errno));
+    try {
+        look(generation);
+    } catch (...) {
+        close();
+        throw;
+    }
+}
+
+void LogFile::look(int64_t generation) {
     struct stat status = {};
-    const auto look = [&] {
+    const auto get = [&] {
         if (::fstat(descriptor_, &status) < 0) fail(message_of(errno));
     };
-    look();
+    get();
     regular_ = S_ISREG(status.st_mode);
     if (regular_) {
         lock();
-        look();  // another log may have written until now
+        get();  // another log may have written until now
     }
     size_ = regular_ && status.st_size > 0 ? kept(generation) : 0;
     damaged_ = regular_ && size_ < static_cast<uint64_t>(status.st_size);

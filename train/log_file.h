@@ -61,11 +61,10 @@ public:
     void close() noexcept;
 
 private:
-    /// Takes the file that is open and finds what stays of it.
-    void take(int64_t generation);
-    /// Calls f, and closes the file if that throws.
-    template <class F>
-    void or_close(const F& f);
+    /// Opens the file, takes it and finds what stays of it.
+    void take(int flags, int64_t generation);
+    /// Locks the file that is open and finds what stays of it.
+    void look(int64_t generation);
     /// Where the file system has locks.
     void lock() const;
     /// The generation a line is of; -1: it is no line of such a log.

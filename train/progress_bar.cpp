@@ -81,18 +81,20 @@ bool ProgressBar::begin(const Eggroll& es, int64_t until) {
 bool ProgressBar::after(Eggroll& es, Report& report) {
     done_ = es.generation();
     status_ = options_.status(report);
+    const auto above = [&](const std::string& text) {
+        *out_ << (terminal_ ? "\r\33[K" : "") << text << std::endl;
+    };
     if (report.trouble != trouble_) {
         trouble_ = report.trouble;
         if (!trouble_.empty()) {
-            *out_ << (terminal_ ? "\r\33[K" : "") << "generation " << report.generation << ": "
-                  << trouble_ << std::endl;
+            above("generation " + std::to_string(report.generation) + ": " + trouble_);
             shown_at_ = -std::numeric_limits<double>::infinity();
         }
     }
     const std::string line = options_.line ? options_.line(report) : std::string();
     const double now = options_.clock();
     if (!line.empty()) {
-        *out_ << (terminal_ ? "\r\33[K" : "") << line << std::endl;
+        above(line);
         shown_at_ = terminal_ ? -std::numeric_limits<double>::infinity() : now;
         if (!terminal_) shown_ = done_;
     }

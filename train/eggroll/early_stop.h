@@ -50,7 +50,7 @@ public:
     /// Of the last improvement; -1 before there is one.
     int64_t best_generation() const { return seen_.best_generation; }
     /// Whether it was this that stopped the last run.
-    bool stopped() const { return stopped_; }
+    bool stopped() const;
 
 private:
     struct Seen {
@@ -60,11 +60,8 @@ private:
         int64_t waited = 0;  // generations since
     };
 
-    bool enough() const;
-
     EarlyStopOptions options_;
     Seen seen_;
-    bool stopped_ = false;
     bool resumed_ = false;  // and no generation has been since
 };
 
