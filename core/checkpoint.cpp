@@ -88,9 +88,7 @@ std::optional<CheckpointInfo> Checkpoint::resume(Eggroll& es, ResumeOptions how)
             continue;
         }
         CheckpointInfo info = file->restore(strategy, how, std::move(passed_over));
-        held().unclaimed.reset();
-        held().owner = strategy.identity;
-        held().saved = strategy.completed;
+        held().claim(strategy.identity, strategy.completed);
         return info;
     }
     if (!generations.empty()) {
@@ -122,8 +120,7 @@ void Checkpoint::save(const Eggroll& es, const Notes& notes) {
     here.require_lock();
     detail::write_checkpoint(kCaller, here.checkpoint(strategy.completed), strategy, notes,
                              detail::kCheckpointPrefix);
-    here.owner = strategy.identity;
-    here.saved = strategy.completed;
+    here.claim(strategy.identity, strategy.completed);
     here.remove_old(strategy.completed, options_.keep);
 }
 

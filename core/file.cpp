@@ -171,9 +171,8 @@ WithoutSignal::~WithoutSignal() {
 
 void require_place(const char* caller, const fs::path& path) {
     const fs::path directory = directory_of(resolve_target(caller, path));
-    const int error = ::access(directory.c_str(), W_OK | X_OK) < 0 ? errno : 0;
-    if (error != 0) {
-        fail_at(caller, path, "cannot create a file in its directory: " + message_of(error));
+    if (::access(directory.c_str(), W_OK | X_OK) < 0) {
+        fail_at(caller, path, "cannot create a file in its directory: " + message_of(errno));
     }
 }
 

@@ -176,12 +176,12 @@ Tensor Strategy::fitness(const Generation& generation, const Tensor& x,
                            generation.run.device());
     evaluate(generation, model, x, [&](int64_t first, const Tensor& y) {
         const Tensor f = objective.evaluate(y, first);
-        if (times > 1 && f.size() == y.members()) {
-            throw Error("[step] objective \"" + objective.name() +
-                        "\" returned one fitness a member but Options::evaluations is " +
-                        std::to_string(times));
-        }
         if (f.size() != y.members() * times) {
+            if (f.size() == y.members()) {
+                throw Error("[step] objective \"" + objective.name() +
+                            "\" returned one fitness a member but Options::evaluations is " +
+                            std::to_string(times));
+            }
             throw Error("[step] objective \"" + objective.name() + "\" returned " +
                         to_string(f.shape()) + " for " + std::to_string(y.members()) + " members" +
                         (times == 1 ? "" : " evaluated " + std::to_string(times) + " times each"));

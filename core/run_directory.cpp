@@ -147,14 +147,20 @@ void RunDirectory::lock() {
 
 void RunDirectory::require_lock() const {
     struct stat held = {}, there = {};
-    if (::fstat(lock_, &held) == 0 && ::stat(lock_name().c_str(), &there) == 0 &&
-        held.st_ino == there.st_ino && held.st_dev == there.st_dev) {
-        return;
+    const bool seen = ::fstat(lock_, &held) == 0 && ::stat(lock_name().c_str(), &there) == 0;
+    if (!seen && errno != ENOENT) {
+        fail_at(kCaller, path_, "its file \"lock\" cannot be looked at: " + message_of(errno));
     }
-    const bool other = there.st_ino != 0 || errno == ENOENT;
-    fail_at(kCaller, path_,
-            other ? "its file \"lock\" was removed or replaced, so another process may use it"
-                  : "its file \"lock\" cannot be looked at: " + message_of(errno));
+    if (!seen || held.st_ino != there.st_ino || held.st_dev != there.st_dev) {
+        fail_at(kCaller, path_,
+                "its file \"lock\" was removed or replaced, so another process may use it");
+    }
+}
+
+void RunDirectory::claim(const std::shared_ptr<const void>& strategy, int64_t generation) noexcept {
+    unclaimed.reset();
+    owner = strategy;
+    saved = generation;
 }
 
 void RunDirectory::sweep() const {

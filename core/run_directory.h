@@ -32,6 +32,9 @@ public:
     /// tried again the next time.
     void remove_old(int64_t newest, int keep) const;
 
+    /// It holds the run of this strategy (Strategy::identity), which is at this checkpoint.
+    void claim(const std::shared_ptr<const void>& strategy, int64_t generation) noexcept;
+
     /// Generations of the run it holds that nobody resumed; empty: there is none.
     std::optional<int64_t> unclaimed;
     /// Strategy::identity of the one whose run it is; null before there is one.
