@@ -24,8 +24,6 @@ namespace eggroll::test {
 
 using Values = std::vector<double>;
 
-inline constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-inline constexpr float kInf = std::numeric_limits<float>::infinity();
 inline constexpr float kLargest = std::numeric_limits<float>::max();
 inline constexpr float kSmallest = std::numeric_limits<float>::min();  // normal
 

@@ -25,8 +25,6 @@ using namespace eggroll::test;
 
 namespace {
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-
 /// One entry of each kind, with ranks and bounds of their own.
 ParameterBundle make_bundle() {
     ParameterBundle bundle;
@@ -341,13 +339,13 @@ TEST_CASE("bundle: entries that make no sense are refused and nothing is added [
     refused("int32", [&] { bundle.vector("x", Tensor::from_ints({2}, {1, 2})); });
     refused("nan..2", [&] { bundle.scalar("x", 0, {.min = std::nanf(""), .max = 2}); });
     refused("nan", [&] { bundle.scalar("x", std::nanf("")); });
-    refused("inf", [&] { bundle.scalar("x", kInfinity); });
+    refused("inf", [&] { bundle.scalar("x", kInf); });
     refused("5", [&] { bundle.scalar("x", 5.0f, {.min = 0, .max = 1}); });
     refused("-1", [&] { bundle.vector("x", Tensor::from({2}, {0.5f, -1.0f}), {.min = 0}); });
     refused("rank of 2", [&] { bundle.scalar("x", 1.0f, {.rank = 2}); });
     refused("rank of -1", [&] { bundle.matrix("x", {2, 2}, {.rank = -1}); });
     refused("sigma_scale of 0", [&] { bundle.scalar("x", 1.0f, {.sigma_scale = 0}); });
-    refused("sigma_scale of inf", [&] { bundle.scalar("x", 1.0f, {.sigma_scale = kInfinity}); });
+    refused("sigma_scale of inf", [&] { bundle.scalar("x", 1.0f, {.sigma_scale = kInf}); });
     refused("(2,2,2)", [&] { bundle.matrix("x", {2, 2, 2}); });
     refused("(3)", [&] { bundle.matrix("x", Tensor::zeros({3})); });
     refused("(2,2)", [&] { bundle.vector("x", Tensor::zeros({2, 2})); });

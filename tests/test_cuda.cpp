@@ -160,8 +160,6 @@ TEST_CASE("cuda: the update has the CPU's bits under every law" * doctest::skip(
 }
 
 TEST_CASE("cuda: shaping has the CPU's bits" * doctest::skip(!on_cuda())) {
-    constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-    constexpr float kInf = std::numeric_limits<float>::infinity();
     for (const int64_t n : {2, 3, 34, 255, 256, 257, 512, 5000}) {
         for (const int broken : {0, 1, 2}) {
             for (const bool antithetic : {true, false}) {

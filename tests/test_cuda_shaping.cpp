@@ -20,9 +20,6 @@ using detail::ShapingKind;
 
 namespace {
 
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-constexpr float kInf = std::numeric_limits<float>::infinity();
-
 std::vector<uint32_t> bits_of(const std::vector<float>& values) {
     std::vector<uint32_t> all;
     for (const float v : values) all.push_back(std::bit_cast<uint32_t>(v));

@@ -25,7 +25,6 @@ using namespace eggroll::test;
 namespace {
 
 constexpr float kLargest = std::numeric_limits<float>::max();
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
 /// A model, a strategy and what a step takes.
 struct Run {

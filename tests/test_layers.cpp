@@ -19,8 +19,6 @@ namespace ref = eggroll::test::reference;
 
 namespace {
 
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-
 std::vector<ref::Bounded> exact(std::span<const float> x) {
     std::vector<ref::Bounded> values;
     for (const float v : x) values.push_back({static_cast<double>(v), 0});

@@ -27,8 +27,6 @@ using namespace eggroll::test;
 
 namespace {
 
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-
 /// Takes the time out of a run, so that its logs can be compared.
 const auto timeless = [](Eggroll&, Report& report) { report.seconds = 0.25; };
 

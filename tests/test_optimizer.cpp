@@ -20,9 +20,6 @@ using namespace eggroll::test;
 
 namespace {
 
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-constexpr float kInf = std::numeric_limits<float>::infinity();
-
 /// Values after one update for each of the directions, from `value` on.
 std::vector<float> updated(const Optimizer& rule, std::vector<float> value,
                            const std::vector<std::vector<float>>& directions, float lr) {

@@ -23,9 +23,6 @@ using namespace eggroll::test;
 
 namespace {
 
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-constexpr float kInf = std::numeric_limits<float>::infinity();
-
 using Defaults = std::map<std::string, std::string>;  // by option
 
 /// The options of one section of the page, and the defaults it gives.

@@ -21,13 +21,6 @@ using namespace eggroll;
 using namespace eggroll::test;
 namespace ref = eggroll::test::reference;
 
-namespace {
-
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-constexpr float kInf = std::numeric_limits<float>::infinity();
-
-}  // namespace
-
 TEST_CASE("schedule: linear and warm-up by hand [host]") {
     const Schedule linear = schedule::linear(4, 0.5);
     for (const auto& [t, want] : std::vector<std::pair<int, double>>{

@@ -28,9 +28,6 @@ using detail::ShapingKind;
 
 namespace {
 
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-constexpr float kInf = std::numeric_limits<float>::infinity();
-
 struct Weights {
     std::vector<float> of_streams;
     detail::FitnessStats stats;

@@ -27,13 +27,6 @@ using namespace eggroll;
 using namespace eggroll::test;
 namespace ref = eggroll::test::reference;
 
-namespace {
-
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-constexpr float kInf = std::numeric_limits<float>::infinity();
-
-}  // namespace
-
 // --- Options ------------------------------------------------------------------------------------
 
 TEST_CASE("strategy: the defaults are the seed's") {

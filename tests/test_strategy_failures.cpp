@@ -27,13 +27,6 @@ using namespace eggroll;
 using namespace eggroll::test;
 namespace ref = eggroll::test::reference;
 
-namespace {
-
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-constexpr float kInf = std::numeric_limits<float>::infinity();
-
-}  // namespace
-
 // --- Exceptions of callbacks --------------------------------------------------------------------
 
 TEST_CASE("strategy: a callback's exception passes through and changes nothing") {

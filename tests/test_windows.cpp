@@ -17,8 +17,6 @@ namespace ref = eggroll::test::reference;
 
 namespace {
 
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-
 struct ConvCase {
     int64_t images;
     ref::Image image;
